@@ -1,0 +1,39 @@
+# Each target makes its own environment in .venv when there is none. PYTHON=python3.12 chooses another Python.
+PYTHON ?= python3
+BIN := .venv/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: demo test test-fast test-jax test-slow lint bench clean
+
+demo: .venv/installed
+	$(BIN)/lrcn demo
+
+test: lint test-fast test-jax
+
+test-fast: .venv/installed
+	$(BIN)/python -m pytest
+
+# The networks and the decoding once more, where TensorFlow is not installed.
+test-jax: .venv-jax/installed
+	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -o addopts="" tests/test_captioner.py tests/test_decoding.py tests/test_layers.py
+
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv/installed: setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	touch $@
+
+.venv-jax/installed: setup.py
+	test -x .venv-jax/bin/python || $(PYTHON) -m venv .venv-jax
+	.venv-jax/bin/python -m pip install --quiet --disable-pip-version-check "keras>=3.15,<3.16" "jax>=0.10,<0.11" pytest
+	.venv-jax/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf .venv .venv-jax

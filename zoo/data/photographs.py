@@ -1,0 +1,98 @@
+"""A split of a captioned data set, as a frozen encoder sees it."""
+
+import numpy as np
+
+from zoo.data.captions import encode_captions
+from zoo.data.images import explain
+from zoo.data.records import encode_images
+
+
+class Photographs:
+    """The readable images of a split that have captions, with the features of each.
+
+    Args:
+        examples: List of `zoo.data.datasets.CaptionedImage`.
+        encoder: `keras.Model` from images to features, see `encode_images`.
+        cache_dir: Folder in which features are kept.
+        views: Views of each image, see `encode_images`.
+
+    Attributes:
+        examples: Those of the `examples` that are used.
+        features: float32 `(images, views, features)`.
+        skipped: Dict from the path of an image left out to the reason.
+
+    Raises:
+        ValueError: If no image is left.
+    """
+
+    def __init__(self, examples, encoder, cache_dir, views=("full",)):
+        self.skipped = {e.path: "no caption" for e in examples if not e.captions}
+        examples = [example for example in examples if example.captions]
+        self.features, readable = _encode(examples, encoder, cache_dir, views)
+        unreadable = [e.path for e, good in zip(examples, readable, strict=True) if not good]
+        self.skipped |= {path: explain(path) for path in unreadable}
+        self.features = self.features[readable]
+        self.examples = [e for e, good in zip(examples, readable, strict=True) if good]
+        if not self.examples:
+            path, reason = next(iter(self.skipped.items()), ("", "the split is empty"))
+            raise ValueError(
+                f"None of the {len(self.skipped)} images can be used. The first one: {path}: "
+                f"{reason}. `lrcn audit` lists them all."
+            )
+
+    @property
+    def paths(self):
+        """Files of the images."""
+        return [example.path for example in self.examples]
+
+    @property
+    def captions(self):
+        """All captions, image by image."""
+        return [caption for example in self.examples for caption in example.captions]
+
+    @property
+    def references(self):
+        """Dict from image id to the image's captions."""
+        return {example.image_id: example.captions for example in self.examples}
+
+    def skipped_line(self):
+        """Says in one line how many images were left out, or None."""
+        if not self.skipped:
+            return None
+        path, reason = next(iter(self.skipped.items()))
+        return f"{len(self.skipped)} images were left out, the first one {path}: {reason}"
+
+    def encode_captions(self, vocabulary, max_words):
+        """Encodes all captions that have a word.
+
+        Returns:
+            int32 `(captions, max_words)`, and for each caption the index of its image, int64
+            `(captions,)`.
+        """
+        counts = [len(example.captions) for example in self.examples]
+        image_index = np.repeat(np.arange(len(counts)), counts)
+        token_ids = encode_captions(self.captions, vocabulary, max_words)
+        has_word = token_ids[:, 0] != 0
+        return token_ids[has_word], image_index[has_word]
+
+    def group_captions(self, vocabulary, max_words):
+        """Encodes all captions, image by image.
+
+        Returns:
+            int32 `(images, captions, max_words)`; where an image has fewer captions than another,
+            rows of zeros.
+        """
+        counts = np.array([len(example.captions) for example in self.examples])
+        grouped = np.zeros((len(counts), counts.max(), max_words), "int32")
+        is_caption = np.arange(counts.max()) < counts[:, None]
+        grouped[is_caption] = encode_captions(self.captions, vocabulary, max_words)
+        return grouped
+
+    def encode_again(self, encoder, cache_dir, views=("full",)):
+        """Replaces the features by those of another, or a changed, encoder."""
+        self.features, _ = _encode(self.examples, encoder, cache_dir, views)
+
+
+def _encode(examples, encoder, cache_dir, views):
+    size = encoder.input_shape[1]
+    return encode_images(encoder, [e.path for e in examples], size, cache_dir, views)

@@ -1,0 +1,34 @@
+"""Runs a function of layers on arrays of any length: compiled, batch by batch, on any backend."""
+
+import keras
+
+
+class Batched(keras.Model):
+    """A function of tensors with the batch first, made callable on arrays of any length.
+
+    `keras.Model.predict` compiles on each backend in that backend's way; this lends it to what is
+    no plain stack of layers, such as a beam search.
+
+    Args:
+        function: Function of one structure of tensors; gives a structure of tensors. The batch is
+            the first axis everywhere.
+        parts: Layers whose weights it uses.
+        eager: Whether to run it step by step instead of compiling it.
+    """
+
+    def __init__(self, function, parts, eager=False):
+        super().__init__()
+        self.function = function
+        self.parts = parts
+        self.built = True  # the parts are built already
+        # Keras turns XLA on by itself, which on a CPU is slower and in TensorFlow refuses the
+        # `while_loop` of a search; JAX knows no other way to compile.
+        jit = keras.config.backend() == "jax" and not eager
+        self.compile(jit_compile=jit, run_eagerly=eager)
+
+    def call(self, inputs):
+        return self.function(inputs)
+
+    def run(self, inputs, batch_size=32):
+        """NumPy in, NumPy out, `batch_size` rows at a time."""
+        return self.predict(inputs, batch_size=batch_size, verbose=0)

@@ -1,0 +1,141 @@
+"""CaffeNet and VGG-16, the CNNs of the paper, with the preprocessing that Caffe gave them."""
+
+import keras
+from keras import layers, ops
+
+from zoo.models.preprocess import Preprocess
+
+MEAN_PIXEL = (104.0, 117.0, 123.0)  # blue, green, red, as the authors subtract it for captions
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class LocalResponseNormalization(layers.Layer):
+    """Divides each channel by the strength of the five channels around it, as Caffe does.
+
+    `x / (1 + alpha / 5 * sum(x ** 2)) ** beta`, with alpha 1e-4 and beta 0.75. TensorFlow's
+    operation of that name does not divide alpha. Activations of a first layer reach thousands,
+    so it computes in float32 whatever the precision policy says.
+
+    Input shape:
+        `(batch, height, width, channels)`.
+
+    Output shape:
+        The same.
+    """
+
+    SIZE = 5
+    ALPHA = 1e-4
+    BETA = 0.75
+
+    def __init__(self, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+
+    def call(self, inputs):
+        """Activations -> normalised activations."""
+        channels = inputs.shape[-1]
+        reach = self.SIZE // 2
+        squares = ops.pad(ops.square(inputs), [(0, 0), (0, 0), (0, 0), (reach, reach)])
+        strength = sum(squares[..., i : i + channels] for i in range(self.SIZE))
+        return inputs * (1 + self.ALPHA / self.SIZE * strength) ** -self.BETA
+
+    def compute_output_shape(self, input_shape):
+        """The shape stays."""
+        return input_shape
+
+
+def caffenet(features="fc7", weights=None, name="caffenet"):
+    """Builds CaffeNet, the CNN of the paper's first captioners. Layers are named as in Caffe.
+
+    Args:
+        features: `"fc7"`, 4096 numbers after the ReLU, or `"fc8"`, 1000 raw class scores; the
+            authors' captioners read fc8.
+        weights: `None` for random ones, or the path of a `.weights.h5` file.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` from images, float32 RGB in 0..255, `(batch, 227, 227, 3)`, to features
+        `(batch, 4096)` or `(batch, 1000)`. While training, half of fc6, and of fc7 where fc8
+        follows, is dropped.
+
+    Source:
+        Jia et al., 2014, https://arxiv.org/abs/1408.5093, `bvlc_reference_caffenet`.
+    """
+    images = keras.Input((227, 227, 3), name="image")
+    x = Preprocess(offset=_negative(MEAN_PIXEL), channel_order="bgr", name="preprocess")(images)
+    x = _conv(x, "conv1", 96, 11, strides=4, padding="valid")  # (batch, 55, 55, 96)
+    x = layers.MaxPooling2D(3, 2, name="pool1")(x)  # CaffeNet pools first, then normalises
+    x = LocalResponseNormalization(name="norm1")(x)  # (batch, 27, 27, 96)
+    x = _conv(x, "conv2", 256, 5, groups=2)
+    x = layers.MaxPooling2D(3, 2, name="pool2")(x)
+    x = LocalResponseNormalization(name="norm2")(x)  # (batch, 13, 13, 256)
+    x = _conv(x, "conv3", 384, 3)
+    x = _conv(x, "conv4", 384, 3, groups=2)
+    x = _conv(x, "conv5", 256, 3, groups=2)
+    x = layers.MaxPooling2D(3, 2, name="pool5")(x)  # (batch, 6, 6, 256)
+    x = layers.Flatten(name="flatten")(x)  # height, width, channels; Caffe puts channels first
+    fc6 = layers.Dense(4096, "relu", name="fc6")
+    fc7 = layers.Dense(4096, "relu", name="fc7")
+    fc8 = layers.Dense(1000, name="fc8")
+    model = keras.Model(images, _fully_connected(x, fc6, fc7, fc8, features), name=name)
+    if weights is not None:
+        model.load_weights(weights)
+    return model
+
+
+def vgg16(features="fc7", weights=None, name="vgg16"):
+    """Builds VGG-16, the CNN of the paper's best captioners, on `keras.applications.VGG16`.
+
+    Args:
+        features: `"fc7"`, 4096 numbers after the ReLU, or `"fc8"`, 1000 raw class scores.
+        weights: `"imagenet"` (553 MB, downloaded once by Keras), `None` for random ones, or the
+            path of the file that Keras would download,
+            `vgg16_weights_tf_dim_ordering_tf_kernels.h5`.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` from images, float32 RGB in 0..255, `(batch, 224, 224, 3)`, to features
+        `(batch, 4096)` or `(batch, 1000)`. While training, half of fc6, and of fc7 where fc8
+        follows, is dropped. Layers are named as in `keras.applications`.
+
+    Raises:
+        OSError: If the weights cannot be downloaded.
+
+    Source:
+        Simonyan and Zisserman, 2014, https://arxiv.org/abs/1409.1556
+    """
+    try:
+        network = keras.applications.VGG16(weights=weights, classifier_activation=None)
+    except Exception as error:  # Keras raises a bare Exception where a download fails
+        if weights != "imagenet":
+            raise
+        raise OSError(
+            "The ImageNet weights of VGG-16 could not be downloaded. With no network, give "
+            "`weights` the path of vgg16_weights_tf_dim_ordering_tf_kernels.h5, or use "
+            "`efficientnet_lite0()`, whose weights come with a Python package."
+        ) from error
+    *convolutions, fc6, fc7, fc8 = network.layers[1:]
+    images = keras.Input(network.input_shape[1:], name="image")
+    mean = (103.939, 116.779, 123.68)  # blue, green, red; the mean pixel of these weights
+    x = Preprocess(offset=_negative(mean), channel_order="bgr", name="preprocess")(images)
+    for layer in convolutions:
+        x = layer(x)
+    return keras.Model(images, _fully_connected(x, fc6, fc7, fc8, features), name=name)
+
+
+def _conv(x, name, filters, kernel_size, strides=1, padding="same", groups=1):
+    return layers.Conv2D(
+        filters, kernel_size, strides, padding, groups=groups, activation="relu", name=name
+    )(x)
+
+
+def _fully_connected(x, fc6, fc7, fc8, features):
+    """Ends at `features`; fc7 is not dropped at the end: that is for the network that reads it."""
+    if features not in ("fc7", "fc8"):
+        raise ValueError(f'`features` must be "fc7" or "fc8", got {features!r}.')
+    x = layers.Dropout(0.5, name="drop6")(fc6(x))
+    x = fc7(x)
+    return x if features == "fc7" else fc8(layers.Dropout(0.5, name="drop7")(x))
+
+
+def _negative(numbers):
+    return [-number for number in numbers]

@@ -1,0 +1,335 @@
+"""The LRCN that describes a photograph: a CNN looks once, word LSTMs write."""
+
+import keras
+import numpy as np
+
+from zoo.decoding import BeamSearch, Constraints, Decoded, Greedy, Sampling, draw_uniforms
+from zoo.decoding.keras_hub import KerasHubSampling, is_keras_hub_sampler
+from zoo.models.batched import Batched
+from zoo.models.layers import CaptionDecoder
+from zoo.vocabulary import UNKNOWN
+
+MAX_WORDS = 20  # words of a training sentence and of a generated one, its end included
+STRATEGIES = {"greedy": Greedy(), "beam": BeamSearch(), "sample": Sampling()}
+
+
+def lrcn_captioner(
+    image_encoder,
+    vocabulary_size,
+    variant="2f",
+    unit="lstm",
+    embedding_dim=1000,
+    lstm_units=1000,
+    projection_dim=None,
+    dropout=0.0,
+    name="lrcn_captioner",
+):
+    """Builds the LRCN that describes an image in a sentence.
+
+    The `image_encoder` turns the image into one vector. Stacked LSTMs read the words so far and,
+    in one of their layers, that vector; at every word they say which one comes next.
+
+    Args:
+        image_encoder: `keras.Model` from images, float32 RGB in 0..255 `(batch, height, width,
+            3)`, to features `(batch, features)`; see `zoo.models.backbones`. Or an int: the
+            length of feature vectors that are fed instead of images.
+        vocabulary_size: Number of ids, 8801 in the paper. Id 0 starts and ends a sentence.
+        variant: `"2f"`, the paper's best: two LSTMs, and the image enters the second only.
+            `"1u"`, `"2u"`: one or two, and the image enters the first. `"4f"`: four, and the
+            image enters the second.
+        unit: `"lstm"`, or `"rnn"` for the plain unit of the paper's ablation.
+        embedding_dim: Width of a word's vector.
+        lstm_units: Width of every LSTM.
+        projection_dim: Width of a dense layer between image and LSTM; None, as in the paper,
+            for none.
+        dropout: Share dropped while training, in [0, 1).
+        name: Name of the model.
+
+    Returns:
+        `LRCNCaptioner`, a functional `keras.Model` from `image` (or `features`) and `token_ids`,
+        int32 `(batch, words)`, to logits of the next word, float32 `(batch, words,
+        vocabulary_size)`.
+
+    Raises:
+        ValueError: If `image_encoder` gives more than one vector an image, or `variant` or
+            `unit` is unknown.
+
+    Example:
+
+    ```python
+    captioner = lrcn_captioner(efficientnet_lite0(), vocabulary_size=2548, lstm_units=512)
+    captioner.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    captioner.fit(batches)
+    token_ids, log_probs = captioner.generate(images)
+    ```
+
+    Source:
+        Donahue et al., 2015, section 5. https://arxiv.org/abs/1411.4389
+    """
+    return LRCNCaptioner(
+        image_encoder,
+        vocabulary_size,
+        variant=variant,
+        unit=unit,
+        embedding_dim=embedding_dim,
+        lstm_units=lstm_units,
+        projection_dim=projection_dim,
+        dropout=dropout,
+        name=name,
+    )
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class LRCNCaptioner(keras.Model):
+    """What `lrcn_captioner` builds: a functional model that also writes and scores sentences.
+
+    Attributes:
+        image_encoder: The CNN, or None where features are fed.
+        decoder: `CaptionDecoder`.
+        vocabulary: `zoo.vocabulary.Vocabulary` or None. A model from `from_preset` has one, and
+            only with one does the model speak words instead of ids.
+    """
+
+    def __init__(self, image_encoder, vocabulary_size, name="lrcn_captioner", **decoder_options):
+        decoder = CaptionDecoder(vocabulary_size, name="decoder", **decoder_options)
+        token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+        if isinstance(image_encoder, int):
+            image = keras.Input((image_encoder,), name="features")
+            features, encoder = image, None
+        else:
+            _check_image_encoder(image_encoder)
+            encoder = image_encoder
+            image = keras.Input(encoder.input_shape[1:], name="image")
+            features = encoder(image)
+        super().__init__(
+            inputs={image.name: image, "token_ids": token_ids},
+            outputs=decoder([features, token_ids]),
+            name=name,
+        )
+        self.image_encoder = encoder
+        self.decoder = decoder
+        self.feature_dim = features.shape[-1]
+        self.vocabulary = None
+        self._decoder_options = decoder_options
+        self._batched = _Untracked()
+
+    def on_features(self):
+        """Returns the same network from `features` instead of images: same layers, same weights.
+
+        Returns:
+            `keras.Model` from `features (batch, features)` and `token_ids (batch, words)` to
+            logits `(batch, words, vocabulary_size)`.
+        """
+        features = keras.Input((self.feature_dim,), name="features")
+        token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+        return keras.Model(
+            {"features": features, "token_ids": token_ids},
+            self.decoder([features, token_ids]),
+            name=f"{self.name}_on_features",
+        )
+
+    def on_caption_groups(self):
+        """Returns the same network for several captions an image, which the CNN sees once.
+
+        Returns:
+            `keras.Model` from `image` and `token_ids (batch, captions, words)` to logits
+            `(batch, captions, words, vocabulary_size)`.
+        """
+        image = keras.Input(self.image_encoder.input_shape[1:], name="image")
+        token_ids = keras.Input((None, None), dtype="int32", name="token_ids")
+        return keras.Model(
+            {"image": image, "token_ids": token_ids},
+            self.decoder([self.image_encoder(image), token_ids]),
+            name=f"{self.name}_on_caption_groups",
+        )
+
+    def standardize(self, features):
+        """Lets the decoder see features with mean 0 and variance 1, by those of a data set.
+
+        Args:
+            features: float `(images, features)`, of the training images.
+        """
+        features = np.asarray(features, "float64")
+        self.decoder.standardize.moving_mean.assign(features.mean(0))
+        self.decoder.standardize.moving_variance.assign(features.var(0) + 1e-6)
+
+    def encode(self, images, batch_size=32):
+        """Encodes images; features pass unchanged.
+
+        Args:
+            images: float RGB in 0..255 `(batch, height, width, 3)`, or features `(batch,
+                features)`.
+            batch_size: Images at a time.
+
+        Returns:
+            NumPy float32 `(batch, features)`.
+        """
+        images = np.asarray(images, "float32")
+        if images.ndim == 2 and images.shape[1] == self.feature_dim:
+            return images
+        if self.image_encoder is None or images.ndim != 4:
+            expected = f"features (batch, {self.feature_dim})"
+            if self.image_encoder is not None:
+                expected = f"images {self.image_encoder.input_shape} or {expected}"
+            raise ValueError(f"Expected {expected}, batch first. Received: shape {images.shape}")
+        return self._compiled("encode", self.image_encoder, [self.image_encoder]).run(
+            images, batch_size
+        )
+
+    def generate(
+        self, images, sampler="greedy", max_words=MAX_WORDS, constraints=None, seed=0, batch_size=32
+    ):
+        """Writes sentences, as ids.
+
+        Args:
+            images: Images or features, as for `encode`.
+            sampler: `"greedy"`, `"beam"`, `"sample"`, one of `zoo.decoding`'s samplers, such as
+                `BeamSearch(5, n_best=3)`, or a `keras_hub.samplers.Sampler`.
+            max_words: Longest sentence, its end included.
+            constraints: `zoo.decoding.Constraints` or None.
+            seed: For `Sampling`: a non-negative int, or one an image.
+            batch_size: Images at a time.
+
+        Returns:
+            `zoo.decoding.Decoded` of NumPy arrays, best sentence first: `token_ids`, int32
+            `(batch, n, max_words)`; `log_probs`, float32 `(batch, n)`; and `word_log_probs`,
+            float32 `(batch, n, max_words)`.
+
+        Raises:
+            ValueError: If the sampler is unknown or the constraints cannot be kept.
+        """
+        features = self.encode(images, batch_size)
+        eager = is_keras_hub_sampler(sampler)
+        sampler = _as_sampler(sampler)
+        constraints = constraints or Constraints()
+        constraints.check(self.decoder.vocabulary_size, max_words)
+
+        def search(inputs):
+            features, uniforms = inputs
+            return self.decoder.search(features, sampler, max_words, constraints, uniforms)
+
+        inputs = [features]
+        if isinstance(sampler, Sampling):
+            seeds = np.broadcast_to(seed, len(features))
+            inputs.append(draw_uniforms(seeds, sampler.num_samples, max_words))
+        else:
+            inputs.append(np.zeros((len(features), 1, 1), "float32"))
+        compiled = self._compiled((sampler, max_words, constraints), search, [self.decoder], eager)
+        return Decoded(*compiled.run(inputs, batch_size))
+
+    def score(self, images, sentences, end=True, batch_size=32):
+        """Says how likely the model finds given sentences.
+
+        Args:
+            images: Images or features, as for `encode`, one for each sentence.
+            sentences: Token ids, int `(batch, words)`, padded with 0; with a vocabulary, also a
+                list of strings.
+            end: Whether the sentence's end counts as a word. The authors' retrieval leaves it
+                out.
+            batch_size: Pairs at a time.
+
+        Returns:
+            NumPy `log_probs (batch,)` and `word_log_probs (batch, words + 1)`, zero after the
+            end.
+        """
+        token_ids = sentences
+        if len(sentences) and isinstance(sentences[0], str):
+            token_ids = self._encode_sentences(sentences)
+        token_ids = np.asarray(token_ids, "int32")
+        features = self.encode(images, batch_size)
+        if token_ids.ndim != 2 or len(token_ids) != len(features):
+            raise ValueError(
+                "`score` takes one sentence an image: ids of shape (batch, words). Received: "
+                f"{len(features)} images and ids of shape {token_ids.shape}"
+            )
+        key = ("score", end)
+        score = self._compiled(key, lambda x: self.decoder.log_probs(*x, end), [self.decoder])
+        return score.run([features, token_ids], batch_size)
+
+    def caption(self, images, sampler="beam", constraints=None, **options):
+        """Describes images in words.
+
+        Args:
+            images: Images or features, as for `encode`.
+            sampler: As for `generate`.
+            constraints: `Constraints`; by default `<unk>` is never written.
+            **options: More of `generate`'s.
+
+        Returns:
+            List of sentences, the best one for each image.
+
+        Raises:
+            ValueError: If the model has no vocabulary.
+        """
+        constraints = constraints or Constraints(forbidden_ids=(UNKNOWN,))
+        decoded = self.generate(images, sampler, constraints=constraints, **options)
+        return [self._need_vocabulary().decode(ids[0]) for ids in decoded.token_ids]
+
+    def _encode_sentences(self, sentences):
+        encoded = [self._need_vocabulary().encode(sentence) for sentence in sentences]
+        token_ids = np.zeros((len(encoded), max(map(len, encoded), default=1) or 1), "int32")
+        for row, ids in zip(token_ids, encoded, strict=True):
+            row[: len(ids)] = ids
+        return token_ids
+
+    def _need_vocabulary(self):
+        if self.vocabulary is None:
+            raise ValueError(
+                "This model speaks ids, not words: it has no vocabulary. Take one from "
+                "`zoo.from_preset(name_or_folder)`, or set `model.vocabulary`."
+            )
+        return self.vocabulary
+
+    def _compiled(self, key, function, parts, eager=False):
+        if key not in self._batched:
+            self._batched[key] = Batched(function, parts, eager)
+        return self._batched[key]
+
+    def get_config(self):
+        encoder = self.feature_dim
+        if self.image_encoder is not None:
+            encoder = keras.saving.serialize_keras_object(self.image_encoder)
+        return {
+            "image_encoder": encoder,
+            "vocabulary_size": self.decoder.vocabulary_size,
+            "name": self.name,
+            **self._decoder_options,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        if not isinstance(config["image_encoder"], int):
+            config["image_encoder"] = keras.saving.deserialize_keras_object(
+                config["image_encoder"], custom_objects=custom_objects
+            )
+        return cls(**config)
+
+
+class _Untracked(dict):
+    """A dict whose content Keras does not take for layers of the model."""
+
+
+def _as_sampler(sampler):
+    if isinstance(sampler, str):
+        if sampler not in STRATEGIES:
+            raise ValueError(f"`sampler` is one of {list(STRATEGIES)}. Received: {sampler!r}")
+        return STRATEGIES[sampler]
+    if is_keras_hub_sampler(sampler):
+        return KerasHubSampling(sampler)
+    if not callable(sampler):
+        raise ValueError(
+            f"`sampler` is one of {list(STRATEGIES)}, a sampler of `zoo.decoding` or of KerasHub. "
+            f"Received: {sampler!r}"
+        )
+    return sampler
+
+
+def _check_image_encoder(image_encoder):
+    shape = getattr(image_encoder, "output_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 2:
+        raise ValueError(
+            "`image_encoder` has to give one vector an image, (batch, features). Received: "
+            f"{image_encoder!r} with output shape {shape}. "
+            "`zoo.models.backbones.image_encoder(network)` pools a bare network."
+        )

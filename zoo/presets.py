@@ -1,0 +1,167 @@
+"""Trained models in folders: saved, listed and loaded by name or path."""
+
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+
+import h5py
+import numpy as np
+
+from zoo.models.captioner import LRCNCaptioner
+from zoo.vocabulary import Vocabulary
+
+SHIPPED = pathlib.Path(__file__).parent / "preset_files"
+FORMAT = 1  # of the folder; raised when an older program could not read it
+TASKS = {"image_captioning": LRCNCaptioner}
+
+
+def presets():
+    """Lists the presets that come with the package.
+
+    Returns:
+        Dict from name to what `metadata.json` says: `task`, `data`, `scores`, `terms`, ...; and
+        `megabytes`, the size of the folder.
+    """
+    found = {}
+    for folder in sorted(SHIPPED.glob("*/metadata.json")):
+        folder = folder.parent
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        found[folder.name] = {**_read_json(folder, "metadata.json"), "megabytes": size / 1e6}
+    return found
+
+
+def from_preset(preset):
+    """Loads a trained model, with its vocabulary.
+
+    Args:
+        preset: Name of a preset of this package (see `presets`), or path of a folder that
+            `save_to_preset` wrote.
+
+    Returns:
+        `LRCNCaptioner` with `vocabulary`, and `metadata`, a dict.
+
+    Raises:
+        ValueError: If there is no such preset, or its folder is incomplete or of a newer format.
+
+    Example:
+
+    ```python
+    captioner = zoo.from_preset("lrcn_captioner_efficientnet_lite0_flickr8k")
+    sentences = captioner.caption(images)
+    ```
+    """
+    folder = _find(preset)
+    metadata = _read_json(folder, "metadata.json")
+    if metadata.get("format", 0) > FORMAT or metadata.get("task") not in TASKS:
+        raise ValueError(
+            f"{folder} is a preset of format {metadata.get('format')} for the task "
+            f"{metadata.get('task')!r}; this version of zoo reads formats up to {FORMAT} and the "
+            f"tasks {list(TASKS)}. Upgrade zoo."
+        )
+    model = TASKS[metadata["task"]].from_config(_read_json(folder, "config.json"))
+    weights = folder / "model.weights.h5"
+    try:
+        model.load_weights(weights)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"The weights in {weights} do not fit {folder / 'config.json'}, or are damaged: {error}"
+        ) from error
+    model.vocabulary = Vocabulary.load(folder / "assets" / "vocabulary.txt")
+    if len(model.vocabulary) != model.decoder.vocabulary_size:
+        raise ValueError(
+            f"{folder} has a vocabulary of {len(model.vocabulary)} words for a model of "
+            f"{model.decoder.vocabulary_size}. One of the files belongs to another preset."
+        )
+    model.metadata = metadata
+    return model
+
+
+def save_to_preset(model, folder, metadata=None, card=None):
+    """Saves a model so that `from_preset(folder)` loads it, here or on another machine.
+
+    Matrices are kept in half precision, everything smaller (biases, statistics) as it is.
+
+    Args:
+        model: `LRCNCaptioner` with a `vocabulary`.
+        folder: Folder to write. An earlier preset there is replaced, at once or not at all.
+        metadata: Dict that JSON can hold: `data`, `scores`, `terms`, `decoding`, ...
+        card: Text of the model card, Markdown, or None.
+
+    Raises:
+        ValueError: If the model has no vocabulary, or the folder holds something else.
+    """
+    folder = pathlib.Path(folder)
+    if model.vocabulary is None:
+        raise ValueError(
+            "A preset speaks words, and this model has no vocabulary: set `model.vocabulary`."
+        )
+    if folder.exists() and any(folder.iterdir()) and not (folder / "metadata.json").exists():
+        raise ValueError(f"{folder} holds something else than a preset. Choose another folder.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        (aside / "assets").mkdir()
+        model.vocabulary.save(aside / "assets" / "vocabulary.txt")
+        _write_json(aside / "config.json", model.get_config())
+        task = next(name for name, kind in TASKS.items() if isinstance(model, kind))
+        _write_json(aside / "metadata.json", {"format": FORMAT, "task": task, **(metadata or {})})
+        if card is not None:
+            (aside / "README.md").write_text(card, encoding="utf-8")
+        model.save_weights(aside / "full.weights.h5")
+        _halve(aside / "full.weights.h5", aside / "model.weights.h5")
+        (aside / "full.weights.h5").unlink()
+        aside.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.rename(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _find(preset):
+    if (SHIPPED / str(preset) / "metadata.json").exists():
+        return SHIPPED / str(preset)
+    folder = pathlib.Path(preset)
+    missing = [
+        name
+        for name in ("metadata.json", "config.json", "model.weights.h5", "assets/vocabulary.txt")
+        if not (folder / name).exists()
+    ]
+    if missing:
+        raise ValueError(
+            f"{str(preset)!r} is neither a preset of this package ({', '.join(presets())}) nor a "
+            f"preset's folder: it lacks {', '.join(missing)}."
+        )
+    return folder
+
+
+def _halve(source, target):
+    """Copies a weights file with every matrix as float16."""
+
+    def copy(name, item):
+        if isinstance(item, h5py.Group):
+            group = outgoing.require_group(name)
+        else:
+            array = item[()]
+            if array.ndim > 1 and array.dtype == np.float32:
+                array = array.astype("float16")
+            options = {"compression": "gzip"} if array.ndim else {}
+            group = outgoing.create_dataset(name, data=array, **options)
+        for key, value in item.attrs.items():
+            group.attrs[key] = value
+
+    with h5py.File(source, "r") as incoming, h5py.File(target, "w") as outgoing:
+        incoming.visititems(copy)
+
+
+def _read_json(folder, name):
+    try:
+        return json.loads((folder / name).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{folder / name} is not JSON: {error}") from None
+
+
+def _write_json(path, value):
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

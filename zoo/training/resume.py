@@ -1,0 +1,179 @@
+"""A `model.fit` that may be killed at any moment and goes on where it was."""
+
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import time
+
+import keras
+import numpy as np
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a training has come.
+
+    Attributes:
+        epoch: Epochs finished.
+        batch: Batches of the next epoch that have been seen.
+        best_score: Highest score so far, or None.
+        best_epoch: Epochs finished when it was reached.
+        finished: Whether nothing is left to do.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    best_score: float | None = None
+    best_epoch: int = 0
+    finished: bool = False
+
+
+class Checkpoint:
+    """All that a training needs to go on where it was, in one file that is whole at any moment.
+
+    It holds the weights, the optimizer's variables, the states of the seed generators (which
+    Keras's own files leave out: dropout would draw other numbers), and the `Progress`.
+
+    Args:
+        path: File, `.npz`.
+        model: Compiled `keras.Model`.
+    """
+
+    def __init__(self, path, model):
+        self.path = pathlib.Path(path)
+        model.optimizer.build(model.trainable_variables)
+        self._variables = [*model.variables, *model.optimizer.variables]
+
+    def save(self, progress):
+        """Writes the file aside and renames it."""
+        arrays = {f"variable_{i}": np.asarray(v) for i, v in enumerate(self._variables)}
+        place = np.frombuffer(json.dumps(dataclasses.asdict(progress)).encode(), "uint8")
+        aside = self.path.with_suffix(".part")
+        with open(aside, "wb") as file:
+            np.savez(file, progress=place, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, self.path)
+
+    def restore(self):
+        """Sets all variables as they were saved.
+
+        Returns:
+            The `Progress`; a new one where there is no file.
+
+        Raises:
+            ValueError: If the file belongs to another model.
+        """
+        if not self.path.exists():
+            return Progress()
+        with np.load(self.path, allow_pickle=False) as arrays:
+            shapes = [arrays[f"variable_{i}"].shape for i in range(len(arrays.files) - 1)]
+            expected = [tuple(v.shape) for v in self._variables]
+            if shapes != expected:
+                raise ValueError(
+                    f"{self.path} was written by another model: {len(shapes)} arrays that do not "
+                    f"fit the {len(expected)} variables of this one. Give the settings that this "
+                    "run began with, or another run folder."
+                )
+            for i, variable in enumerate(self._variables):
+                variable.assign(arrays[f"variable_{i}"])
+            return Progress(**json.loads(arrays["progress"].tobytes()))
+
+
+class _SaveNowAndThen(keras.callbacks.Callback):
+    def __init__(self, checkpoint, progress, seconds):
+        super().__init__()
+        self.checkpoint, self.progress, self.seconds = checkpoint, progress, seconds
+        self.first_batch = progress.batch
+        self.saved = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.progress.batch = self.first_batch + batch + 1
+        if time.monotonic() - self.saved >= self.seconds:
+            self.checkpoint.save(self.progress)
+            self.saved = time.monotonic()
+
+
+def fit_resumably(
+    model, batches, epochs, folder, score=None, patience=None, callbacks=(), seconds=120
+):
+    """`model.fit` that goes on where a killed run stopped, and ends with the same weights.
+
+    Args:
+        model: Compiled `keras.Model`.
+        batches: `batches(epoch, first_batch) -> tf.data.Dataset`, the rest of an epoch. It has to
+            depend on its arguments only.
+        epochs: Epochs altogether.
+        folder: Where `checkpoint.npz`, `best.weights.h5` and `log.csv` are kept.
+        score: `score() -> dict` after each epoch; its first value is to be as high as possible,
+            and the weights that reached it are kept. Without it the last weights are.
+        patience: Stop after so many epochs without a higher score; None never stops early.
+        callbacks: More callbacks for `fit`.
+        seconds: Time between checkpoints.
+
+    Returns:
+        `Progress`. The model has the best weights.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    best = folder / "best.weights.h5"
+    checkpoint = Checkpoint(folder / "checkpoint.npz", model)
+    progress = checkpoint.restore()
+    while progress.epoch < epochs and not progress.finished:
+        rest = batches(progress.epoch, progress.batch)
+        logs = {}
+        if len(rest):  # none if the run was killed between an epoch and its score
+            history = model.fit(
+                rest,
+                initial_epoch=progress.epoch,
+                epochs=progress.epoch + 1,
+                shuffle=False,  # the batches come in their order
+                callbacks=[_SaveNowAndThen(checkpoint, progress, seconds), *callbacks],
+            )
+            logs = {name: values[-1] for name, values in history.history.items()}
+            checkpoint.save(progress)
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        if score is not None:
+            scores = score()
+            logs |= scores
+            print("   ".join(f"{name}: {value:.4f}" for name, value in scores.items()), flush=True)
+            value = next(iter(scores.values()))
+            if progress.best_score is None or value > progress.best_score:
+                progress.best_score, progress.best_epoch = float(value), progress.epoch
+                save_weights(model, best)
+            waited = progress.epoch - progress.best_epoch
+            progress.finished = patience is not None and waited >= patience
+        _append_log(folder / "log.csv", progress.epoch, logs)
+        checkpoint.save(progress)
+    if best.exists():
+        model.load_weights(best)
+    return progress
+
+
+def save_weights(model, path):
+    """Saves a model's weights aside and renames the file."""
+    path = pathlib.Path(path)
+    aside = path.with_name(f"part-{path.name}")
+    model.save_weights(aside)
+    os.replace(aside, path)
+
+
+def _append_log(path, epoch, logs):
+    """Keeps one row an epoch; a row that a killed run wrote already is written anew."""
+    rows = [row for row in read_log(path) if int(row["epoch"]) < epoch] if path.exists() else []
+    rows.append({"epoch": epoch, **logs})
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    aside = path.with_suffix(".part")
+    with open(aside, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(aside, path)
+
+
+def read_log(path):
+    """Reads a `log.csv`: a list with one dict of strings an epoch."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,171 @@
+"""Words and their ids: the tokenisation rule, and the vocabulary file with one word a line."""
+
+import collections
+import functools
+import itertools
+import os
+import pathlib
+import re
+import unicodedata
+
+EOS = 0  # "<eos>": ends a sentence, begins it, and fills up short ones
+UNKNOWN = 1  # "<unk>": stands for every word that is not in the vocabulary
+RESERVED = ("<eos>", "<unk>")
+
+_ASCII_TOKEN = re.compile(r"\w+|[^\w\s]+")
+
+
+def tokenize(sentence):
+    """Splits a sentence into lower-case words and punctuation marks.
+
+    Runs of word characters (Unicode letters, marks, digits and `_`) are tokens, and so are runs
+    of other characters that are not white space. A full stop that ends the sentence is dropped.
+
+    Args:
+        sentence: A string.
+
+    Returns:
+        A list of strings.
+
+    Example:
+        >>> tokenize("A man's dog, aged 3.5, ran away.")
+        ['a', 'man', "'", 's', 'dog', ',', 'aged', '3', '.', '5', ',', 'ran', 'away']
+
+    Source:
+        The rule of `coco_to_hdf5_data.py` in https://github.com/jeffdonahue/caffe (branch
+        recurrent), which knew ASCII letters only.
+    """
+    if sentence.isascii():  # nearly every English caption, and much faster than the general way
+        tokens = _ASCII_TOKEN.findall(sentence.lower())
+    else:
+        sentence = unicodedata.normalize("NFC", sentence).lower()
+        runs = itertools.groupby(sentence, key=_kind)
+        tokens = ["".join(characters) for kind, characters in runs if kind != "space"]
+    if tokens and tokens[-1] == ".":
+        tokens.pop()
+    return tokens
+
+
+@functools.lru_cache(maxsize=4096)
+def _kind(character):
+    if character.isspace():
+        return "space"
+    if character == "_" or unicodedata.category(character)[0] in "LMN":
+        return "word"
+    return "other"
+
+
+class Vocabulary:
+    """The words a model knows: a word's id is its place in the list.
+
+    Args:
+        words: Iterable of strings; the first two are `"<eos>"` and `"<unk>"`.
+
+    Raises:
+        ValueError: If the first two words are others, if a word appears twice, or if one is
+            empty or has white space in it (the file holds one word a line).
+
+    Example:
+        >>> vocabulary = Vocabulary(["<eos>", "<unk>", "a", "man", "rides", "horse"])
+        >>> vocabulary.encode("A man rides a zebra.")
+        [2, 3, 4, 2, 1]
+        >>> vocabulary.decode([2, 3, 4, 2, 5, 0, 0])
+        'a man rides a horse'
+    """
+
+    def __init__(self, words):
+        self.words = tuple(words)
+        if self.words[:2] != RESERVED:
+            raise ValueError(
+                f'A vocabulary begins with the words "<eos>" and "<unk>", this one with '
+                f"{list(self.words[:2])}. Build it with `Vocabulary.from_captions(captions)`, or "
+                f"put these two words on the first two lines of the file."
+            )
+        self._ids = {}
+        for word_id, word in enumerate(self.words):
+            if word.split() != [word]:
+                raise ValueError(
+                    f"A word of a vocabulary is one run of characters without white space; word "
+                    f"{word_id} (line {word_id + 1} of a file) is {word!r}. Remove or mend it."
+                )
+            if word in self._ids:
+                raise ValueError(
+                    f"Each word of a vocabulary appears once; {word!r} is word {self._ids[word]} "
+                    f"and word {word_id} (line {word_id + 1} of a file). Remove one of them."
+                )
+            self._ids[word] = word_id
+
+    @classmethod
+    def from_captions(cls, captions, min_count=5):
+        """Collects the words of captions, the most frequent first.
+
+        Give it the captions of the training split alone: a vocabulary that has seen the test
+        captions makes the test easier than life.
+
+        Args:
+            captions: Iterable of sentences.
+            min_count: Words that appear less often are left out and become `"<unk>"`.
+
+        Returns:
+            A `Vocabulary`. Words of equal count are in alphabetical order.
+
+        Example:
+            >>> Vocabulary.from_captions(["a dog", "a cat", "the dog"], min_count=1).words
+            ('<eos>', '<unk>', 'a', 'dog', 'cat', 'the')
+        """
+        if isinstance(captions, str):
+            raise ValueError(f"Expected several captions, got the one string {captions!r:.80}.")
+        counts = collections.Counter(itertools.chain.from_iterable(map(tokenize, captions)))
+        kept = [word for word, count in counts.items() if count >= min_count]
+        kept.sort(key=lambda word: (-counts[word], word))
+        return cls([*RESERVED, *kept])
+
+    @classmethod
+    def load(cls, path):
+        """Reads a vocabulary from a file with one word a line."""
+        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+        try:
+            return cls(text.removesuffix("\n").split("\n"))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def save(self, path):
+        """Writes the vocabulary as UTF-8 text: one word a line, word 0 on the first."""
+        aside = f"{path}.{os.getpid()}.tmp"
+        try:
+            with open(aside, "w", encoding="utf-8", newline="\n") as file:
+                file.writelines(f"{word}\n" for word in self.words)
+            os.replace(aside, path)  # a reader sees the old file or the new one, never half of it
+        finally:
+            pathlib.Path(aside).unlink(missing_ok=True)
+
+    def encode(self, sentence):
+        """Returns the ids of the words of a sentence, without an `"<eos>"` at the end."""
+        return [self._ids.get(word, UNKNOWN) for word in tokenize(sentence)]
+
+    def decode(self, ids):
+        """Returns the sentence that token ids stand for, up to the first `"<eos>"`.
+
+        Args:
+            ids: Iterable of integers.
+
+        Raises:
+            ValueError: If an id is not a word of this vocabulary.
+        """
+        words = []
+        for token_id in map(int, ids):
+            if not 0 <= token_id < len(self.words):
+                raise ValueError(
+                    f"Token ids of this vocabulary are 0 to {len(self.words) - 1}, got {token_id}. "
+                    f"Was the model trained with another vocabulary?"
+                )
+            if token_id == EOS:
+                break
+            words.append(self.words[token_id])
+        return " ".join(words)
+
+    def __len__(self):
+        return len(self.words)
+
+    def __contains__(self, word):
+        return word in self._ids

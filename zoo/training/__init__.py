@@ -7,15 +7,21 @@ def distribution(name):
     """Gives the strategy in whose scope a model is built.
 
     Args:
-        name: `"none"`, or `"mirrored"` for all devices of this machine.
+        name: `"none"`, or `"mirrored"` for all GPUs of this machine; where there is none, for all
+            its (logical) CPU devices.
 
     Returns:
         `tf.distribute.Strategy`.
+
+    Raises:
+        ValueError: If the name is another.
     """
-    strategies = {"none": tf.distribute.get_strategy, "mirrored": tf.distribute.MirroredStrategy}
-    if name not in strategies:
-        raise ValueError(f"A strategy is one of {list(strategies)}. Received: {name!r}")
-    return strategies[name]()
+    if name == "none":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    raise ValueError(f"A strategy is one of none, mirrored. Received: {name!r}")
 
 
 def jit_compile():

@@ -1,8 +1,8 @@
 """Trains, evaluates and exports the LRCN that describes photographs.
 
     python recipes/image_captioning.py train --dataset flickr8k --data DIR --run runs/flickr8k
-    python recipes/image_captioning.py evaluate --model runs/flickr8k --dataset flickr8k --data DIR \
-        --split dev --out metrics.json
+    python recipes/image_captioning.py evaluate --model runs/flickr8k --dataset flickr8k \
+        --data DIR --split dev --out metrics.json
 
 Stage 1 trains the decoder on features of the frozen CNN, stage 2 fine-tunes the whole network at
 a lower rate, stage 3 trains the decoder on the CIDEr of sentences that it draws itself. A killed
@@ -19,29 +19,24 @@ import pathlib
 import sys
 import tempfile
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what goes wrong arrives as an exception
+
 import keras
-import numpy as np
 
 import zoo
 from zoo import training
 from zoo.data import datasets
 from zoo.data.batches import feature_batches, image_batches, sampling_batches
 from zoo.data.photographs import Photographs
-from zoo.decoding import BeamSearch, Constraints, Sampling
-from zoo.evaluation.captions import (
-    per_caption_cider,
-    perplexity,
-    score_captions,
-    write_metrics,
-    write_results,
-)
-from zoo.evaluation.cider_reward import CiderReward
-from zoo.gallery import Picture, write_gallery
+from zoo.decoding import Constraints, Sampling
+from zoo.evaluation.captions import read_results
 from zoo.models.backbones import caffenet, efficientnet_lite0, vgg16
 from zoo.presets import from_preset, save_to_preset
-from zoo.training.cider import CiderTraining
+from zoo.training.cider import CiderTraining, caption_reward
 from zoo.training.curves import draw_curves
-from zoo.training.resume import fit_resumably
+from zoo.training.report import evaluate_captioner, generated_cider, write_report
+from zoo.training.resume import fit_resumably, keep_settings
+from zoo.training.whole_batch import SGD, Adam, WordCrossEntropy
 from zoo.vocabulary import UNKNOWN, Vocabulary
 
 ENCODERS = {
@@ -52,6 +47,7 @@ ENCODERS = {
 MAX_WORDS = 20  # words of a caption that are trained on; authors' code
 MIN_COUNT = 5  # a rarer word is <unk>; authors' code
 VIEWS = ("full", "mirror")  # of a training image, in stages 1 and 3
+MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data")  # when a run goes on
 SAMPLES = 5  # sentences drawn an image in stage 3
 PAPER = {  # the authors' solvers and prototxts, CaffeNet or VGG-16, frozen to fc7
     "embedding_dim": 1000,
@@ -72,24 +68,26 @@ def main(arguments=None):
     options = parse(arguments)
     try:
         options.command(options)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
 
 def train(options):
     """Trains in three stages and leaves a preset in the run's folder."""
     run = pathlib.Path(options.run)
-    run.mkdir(parents=True, exist_ok=True)
-    keep_settings(run / "settings.json", options)
-    keras.utils.set_random_seed(options.seed)
-    keras.config.set_dtype_policy(options.precision)
+    train_examples, dev_examples = read_split(options, "train"), read_split(options, "dev")
     strategy = training.distribution(options.strategy)
-    cache = options.cache or run.parent / "features"
-
+    check_batch_size(options.batch_size, strategy.num_replicas_in_sync)
+    keras.config.set_dtype_policy(options.precision)
+    keras.utils.set_random_seed(options.seed)
     with strategy.scope():
         encoder = load_encoder(options.encoder)
-    seen = photographs(options, "train", encoder, cache, VIEWS)
-    held_out = photographs(options, "dev", encoder, cache)
+    run.mkdir(parents=True, exist_ok=True)
+    keep_settings(run / "settings.json", vars(options), MAY_CHANGE)
+    cache = options.cache or run.parent / "features"
+
+    seen = photographs(train_examples, encoder, cache, VIEWS)
+    held_out = photographs(dev_examples, encoder, cache)
     vocabulary = Vocabulary.from_captions(seen.captions, MIN_COUNT)
     token_ids, image_index = seen.encode_captions(vocabulary, MAX_WORDS)
     print(f"{len(seen.paths)} images, {len(token_ids)} captions, {len(vocabulary)} words")
@@ -109,14 +107,16 @@ def train(options):
     if not options.paper:
         captioner.standardize(seen.features[:, 0])
 
-    def fit(stage, model, batches, epochs, score):
+    def fit(stage, model, batches, epochs, score, first_score=None):
+        print(f"\n{stage}: {epochs} epochs", flush=True)
         board = keras.callbacks.TensorBoard(run / "tensorboard" / stage, write_graph=False)
-        return fit_resumably(
+        progress = fit_resumably(
             model, batches, epochs, run / stage, score, options.patience, [board],
-            options.checkpoint_seconds,
+            options.checkpoint_seconds, first_score,
         )  # fmt: skip
+        return progress.best_score
 
-    def score():
+    def val_cider():
         return {"val_cider": generated_cider(captioner, held_out)}
 
     # Stage 1: the decoder, on features that the frozen encoder gives once.
@@ -128,14 +128,13 @@ def train(options):
     batches = functools.partial(
         feature_batches, seen.features, image_index, token_ids, options.batch_size, options.seed
     )
-    fit("stage1", model, batches, options.epochs, score)
+    best = fit("stage1", model, batches, options.epochs, val_cider)
 
     # Stage 2: the whole network, at a lower rate. Batch statistics stay ImageNet's.
     if options.fine_tune_epochs:
         encoder.trainable = True
-        for layer in encoder.layers:
-            layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
-        images_a_batch = max(options.batch_size // 4, 1)
+        freeze_batch_statistics(encoder)
+        images_a_batch = images_in_batch(options.batch_size)
         steps = -(-len(seen.paths) // images_a_batch)
         with strategy.scope():
             model = captioner.on_caption_groups()
@@ -153,57 +152,77 @@ def train(options):
         def score_from_pixels():
             with tempfile.TemporaryDirectory() as passing:
                 held_out.encode_again(encoder, passing)
-            return score()
+            return val_cider()
 
-        fit("stage2", model, batches, options.fine_tune_epochs, score_from_pixels)
+        best = fit(
+            "stage2", model, batches, options.fine_tune_epochs, score_from_pixels, best
+        )
         encoder.trainable = False
-        seen.encode_again(encoder, cache, VIEWS)
-        held_out.encode_again(encoder, cache)
 
     # Stage 3: the decoder, on the CIDEr of its own sentences.
     if options.cider_epochs:
-        model = CiderTraining(
-            captioner.decoder,
-            Sampling(num_samples=SAMPLES, n_best=SAMPLES),
-            caption_reward(seen, vocabulary),
-            Constraints(forbidden_ids=(UNKNOWN,)),
-        )
+        if options.fine_tune_epochs:
+            seen.encode_again(encoder, cache, VIEWS)
+            held_out.encode_again(encoder, cache)
         steps = -(-len(seen.paths) // options.batch_size)
-        model.compile(
-            optimizer(options.cider_rate, steps * options.cider_epochs),
-            jit_compile=training.jit_compile(),
-        )
+        with strategy.scope():
+            model = CiderTraining(
+                captioner.decoder,
+                Sampling(num_samples=SAMPLES, n_best=SAMPLES),
+                caption_reward(list(seen.references.values()), vocabulary),
+                Constraints(forbidden_ids=(UNKNOWN,)),
+            )
+            model.compile(
+                optimizer(options.cider_rate, steps * options.cider_epochs),
+                jit_compile=training.jit_compile(),
+            )
         batches = functools.partial(
             sampling_batches, seen.features, SAMPLES, MAX_WORDS, options.batch_size, options.seed
         )
-        fit("stage3", model, batches, options.cider_epochs, score)
+        fit("stage3", model, batches, options.cider_epochs, val_cider, best)
 
+    logs = {stage: run / stage / "log.csv" for stage in ("stage1", "stage2", "stage3")}
+    draw_curves({s: log for s, log in logs.items() if log.exists()}, run / "curves.png")
     decoding = {"beam_size": 5, "length_penalty": options.length_penalty}
-    metrics = evaluate_captioner(captioner, held_out, decoding, run / "metrics.json")
-    stages = [stage for stage in ("stage1", "stage2", "stage3") if (run / stage).exists()]
-    draw_curves({stage: run / stage / "log.csv" for stage in stages}, run / "curves.png")
     metadata = {
         "data": options.dataset,
         "command": " ".join(["python", *sys.argv]),
         "seed": options.seed,
         "decoding": decoding,
-        "scores": metrics,
     }
     save_to_preset(captioner, run / "model", metadata)
+    # What is scored is what was saved: a preset keeps half the precision.
+    captioner = from_preset(run / "model")
+    held_out.encode_again(captioner.image_encoder, cache)
+    metrics = evaluate_captioner(captioner, held_out, decoding, MAX_WORDS, run / "metrics.json")
+    save_to_preset(captioner, run / "model", {**metadata, "scores": metrics})
+    for photos in (seen, held_out):
+        if photos.skipped:
+            print(photos.skipped_line(), file=sys.stderr)
     print(f"The model is in {run / 'model'}: lrcn caption --model {run / 'model'} PHOTO")
 
 
 def evaluate(options):
     """Captions a split with a trained model and scores the captions."""
+    examples = read_split(options, options.split)
     captioner = load_captioner(options.model)
-    cache = options.cache or pathlib.Path(options.out).parent / "features"
-    photos = photographs(options, options.split, captioner.image_encoder, cache)
+    # A run's images lie encoded beside it.
+    beside = options.model if pathlib.Path(options.model, "model").exists() else options.out
+    cache = options.cache or pathlib.Path(beside).parent / "features"
+    photos = photographs(examples, captioner.image_encoder, cache)
     decoding = dict(captioner.metadata.get("decoding", {}))
     if options.beam is not None:
         decoding["beam_size"] = options.beam
     if options.length_penalty is not None:
         decoding["length_penalty"] = options.length_penalty
-    metrics = evaluate_captioner(captioner, photos, decoding, pathlib.Path(options.out))
+    metrics = evaluate_captioner(captioner, photos, decoding, MAX_WORDS, options.out)
+    print(json.dumps(metrics, indent=1))
+
+
+def score(options):
+    """Scores captions that any program wrote, in COCO's results format."""
+    examples = read_split(options, options.split)
+    metrics = write_report(examples, read_results(options.predictions), options.out)
     print(json.dumps(metrics, indent=1))
 
 
@@ -225,107 +244,62 @@ def load_captioner(name):
     return from_preset(model if model.exists() else name)
 
 
-def photographs(options, split, encoder, cache, views=("full",)):
-    """Reads a split and encodes its images; says how many could not be used."""
-    examples = datasets.read(options.dataset, options.data, split)[: options.max_images]
+def read_split(options, split):
+    """Reads which images a split has, and what people wrote about them."""
+    return datasets.read(options.dataset, options.data, split)[: options.max_images]
+
+
+def photographs(examples, encoder, cache, views=("full",)):
+    """Encodes the images of a split; says how many could not be used."""
     photos = Photographs(examples, encoder, cache, views)
     if photos.skipped:
         print(photos.skipped_line(), file=sys.stderr)
     return photos
 
 
+def images_in_batch(captions):
+    """Images of a batch of stage 2, where each brings its four to six captions along."""
+    return max(captions // 4, 1)
+
+
+def check_batch_size(captions, devices):
+    """Refuses batches that cannot be shared out evenly, which Keras asks for."""
+    if devices > 1 and captions % (4 * devices):
+        raise ValueError(
+            f"{devices} devices share every batch, of captions in stage 1, of a quarter as many "
+            f"images in stage 2: --batch-size has to be a multiple of {4 * devices}. "
+            f"Received: {captions}"
+        )
+
+
 def optimizer(rate, steps):
     """Adam with a cosine schedule and clipped gradients."""
-    schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
-    return keras.optimizers.Adam(schedule, global_clipnorm=5.0)
+    return Adam(keras.optimizers.schedules.CosineDecay(rate, steps), global_clipnorm=5.0)
 
 
 def paper_optimizer(rate, clipnorm):
     """SGD with momentum, halved every 20,000 steps, as the authors' solvers have it."""
     schedule = keras.optimizers.schedules.ExponentialDecay(rate, 20_000, 0.5, staircase=True)
-    return keras.optimizers.SGD(schedule, momentum=0.9, global_clipnorm=clipnorm)
+    return SGD(schedule, momentum=0.9, global_clipnorm=clipnorm)
+
+
+def freeze_batch_statistics(network):
+    """Keeps the batch statistics of a network, and of those inside it, as they are."""
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+        elif isinstance(layer, keras.Model):
+            freeze_batch_statistics(layer)
 
 
 def compile_teaching(model, options, rate, steps):
     """Compiles for cross-entropy of the next word, averaged over words that are there."""
-    loss = keras.losses.SparseCategoricalCrossentropy(
-        from_logits=True, reduction="mean_with_sample_weight"
-    )
     model.compile(
         paper_optimizer(rate, 10.0) if options.paper else optimizer(rate, steps),
-        loss,
+        WordCrossEntropy(),
         loss_weights=20.0 if options.paper else None,  # the authors' loss counts 20 times
         jit_compile=training.jit_compile(),
     )
-
-
-def generated_cider(captioner, photos):
-    """CIDEr of greedy captions: what early stopping goes by."""
-    sentences = captioner.caption(photos.features[:, 0], "greedy", batch_size=100)
-    hypotheses = dict(zip(photos.references, sentences, strict=True))
-    return float(np.mean(list(per_caption_cider(photos.references, hypotheses).values())))
-
-
-def caption_reward(photos, vocabulary):
-    """CIDEr-D of token ids against the captions of their images. The end counts as a word:
-    a sentence that breaks off loses by it."""
-    end = " endofcaption"
-    cider = CiderReward([[c + end for c in example.captions] for example in photos.examples])
-
-    def reward(image_index, token_ids):
-        ends = np.where((token_ids == 0).any(axis=1), end, "")
-        sentences = [vocabulary.decode(ids) + e for ids, e in zip(token_ids, ends, strict=True)]
-        return cider.reward(image_index, sentences)
-
-    return reward
-
-
-def evaluate_captioner(captioner, photos, decoding, out):
-    """Scores generated captions; writes metrics, predictions and a gallery beside each other."""
-    sampler = BeamSearch(**decoding)
-    sentences = captioner.caption(photos.features[:, 0], sampler)
-    hypotheses = dict(zip(photos.references, sentences, strict=True))
-    token_ids, image_index = photos.encode_captions(captioner.vocabulary, MAX_WORDS)
-    log_probs, _ = captioner.score(photos.features[image_index, 0], token_ids, batch_size=100)
-    metrics = {
-        **score_captions(photos.references, hypotheses),
-        "perplexity": perplexity(log_probs, (token_ids != 0).sum(1) + 1),
-        "num_images": len(hypotheses),
-        **decoding,
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_metrics(out, metrics)
-    write_results(out.with_name("predictions.json"), hypotheses)
-    ciders = per_caption_cider(photos.references, hypotheses)
-    ranked = sorted(photos.examples, key=lambda example: -ciders[example.image_id])
-    shown = ranked if len(ranked) <= 48 else [*ranked[:24], *ranked[-24:]]
-    pictures = [
-        Picture(e.path, [hypotheses[e.image_id], *e.captions], f"CIDEr {ciders[e.image_id]:.2f}")
-        for e in shown
-    ]
-    intro = f"{len(ranked)} images, best captions first, worst last; below, what people wrote."
-    write_gallery(out.with_name("gallery.html"), "Captions", pictures, intro)
-    return metrics
-
-
-def keep_settings(path, options):
-    """Notes a run's settings; a run that goes on has to have those it began with."""
-    free = ("command", "checkpoint_seconds", "cache", "data")  # may differ
-    settings = {name: value for name, value in vars(options).items() if name not in free}
-    settings = json.loads(json.dumps(settings))
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [name for name in settings if settings[name] != before.get(name)]
-        if changed:
-            raise ValueError(
-                f"{path.parent} was begun with other settings: "
-                + ", ".join(f"{n}={before.get(n)!r}, now {settings[n]!r}" for n in changed)
-                + ". Give those again, or another --run."
-            )
-        return
-    aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(settings, indent=1), encoding="utf-8")
-    os.replace(aside, path)
 
 
 def parse(arguments):
@@ -342,7 +316,9 @@ def parse(arguments):
     p = commands.add_parser("train", parents=[data], help="train a captioner")
     p.set_defaults(command=train)
     p.add_argument("--run", required=True, help="folder of this run; the same again goes on")
-    p.add_argument("--paper", action="store_true", help="the paper's numbers")
+    p.add_argument(
+        "--paper", action="store_true", help="the paper's numbers, where no others are given"
+    )
     p.add_argument("--encoder", default="efficientnet_lite0", help="name, or a file.keras")
     p.add_argument("--variant", default="2f", choices=["1u", "2u", "2f", "4f"])
     p.add_argument("--unit", default="lstm", choices=["lstm", "rnn"])
@@ -372,9 +348,16 @@ def parse(arguments):
     p.add_argument("--beam", type=int)
     p.add_argument("--length-penalty", type=float)
 
+    p = commands.add_parser("score", parents=[data], help="score captions from a file")
+    p.set_defaults(command=score)
+    p.add_argument("--predictions", required=True, metavar="JSON", help="COCO's results format")
+    p.add_argument("--split", default="dev", choices=["train", "dev", "val", "test"])
+    p.add_argument("--out", required=True, metavar="metrics.json")
+
     options = parser.parse_args(arguments)
     if getattr(options, "paper", False):
-        vars(options).update(PAPER)
+        commands.choices["train"].set_defaults(**PAPER)
+        options = parser.parse_args(arguments)  # what was given explicitly counts more
     return options
 
 

@@ -1,5 +1,7 @@
 """Training batches of captions, in an order that depends on nothing but seed and epoch."""
 
+import os
+
 import numpy as np
 import tensorflow as tf
 
@@ -97,7 +99,8 @@ def image_batches(paths, token_ids, size, batch_size, seed, epoch, first_batch=0
     rng = np.random.default_rng([seed, epoch, 1])
     corners = rng.random((*order.shape, 2), dtype="float32") * np.float32(1 - CROP)
     mirrored = rng.integers(2, size=order.shape).astype(bool)
-    files, token_ids = tf.constant(paths), tf.constant(token_ids)
+    files = tf.constant([os.fsencode(path) for path in paths])
+    token_ids = tf.constant(token_ids)
 
     def look(image, corner, mirror):
         picture = decode_image(tf.io.read_file(files[image]))

@@ -8,7 +8,7 @@ from zoo.data.records import encode_images
 
 
 class Photographs:
-    """The readable images of a split that have captions, with the features of each.
+    """The readable images of a split that have captions with words, and the features of each.
 
     Args:
         examples: List of `zoo.data.datasets.CaptionedImage`.
@@ -17,16 +17,18 @@ class Photographs:
         views: Views of each image, see `encode_images`.
 
     Attributes:
-        examples: Those of the `examples` that are used.
+        examples: Those of the `examples` that are used, with those captions that have a word.
         features: float32 `(images, views, features)`.
         skipped: Dict from the path of an image left out to the reason.
 
     Raises:
-        ValueError: If no image is left.
+        ValueError: If no image is left, or two have the same id.
     """
 
     def __init__(self, examples, encoder, cache_dir, views=("full",)):
-        self.skipped = {e.path: "no caption" for e in examples if not e.captions}
+        _check_ids(examples)
+        examples = [e._replace(captions=list(filter(_has_word, e.captions))) for e in examples]
+        self.skipped = {e.path: "no caption with a word" for e in examples if not e.captions}
         examples = [example for example in examples if example.captions]
         self.features, readable = _encode(examples, encoder, cache_dir, views)
         unreadable = [e.path for e, good in zip(examples, readable, strict=True) if not good]
@@ -63,7 +65,7 @@ class Photographs:
         return f"{len(self.skipped)} images were left out, the first one {path}: {reason}"
 
     def encode_captions(self, vocabulary, max_words):
-        """Encodes all captions that have a word.
+        """Encodes all captions.
 
         Returns:
             int32 `(captions, max_words)`, and for each caption the index of its image, int64
@@ -72,8 +74,7 @@ class Photographs:
         counts = [len(example.captions) for example in self.examples]
         image_index = np.repeat(np.arange(len(counts)), counts)
         token_ids = encode_captions(self.captions, vocabulary, max_words)
-        has_word = token_ids[:, 0] != 0
-        return token_ids[has_word], image_index[has_word]
+        return token_ids, image_index
 
     def group_captions(self, vocabulary, max_words):
         """Encodes all captions, image by image.
@@ -91,6 +92,22 @@ class Photographs:
     def encode_again(self, encoder, cache_dir, views=("full",)):
         """Replaces the features by those of another, or a changed, encoder."""
         self.features, _ = _encode(self.examples, encoder, cache_dir, views)
+
+
+def _has_word(caption):
+    return any(map(str.isalnum, caption))
+
+
+def _check_ids(examples):
+    first_paths = {}
+    for example in examples:
+        if example.image_id in first_paths:
+            raise ValueError(
+                f"Two entries have the image id {example.image_id!r}: "
+                f"{first_paths[example.image_id]} and {example.path}. Every image has one entry, "
+                "with all its captions, and an id of its own."
+            )
+        first_paths[example.image_id] = example.path
 
 
 def _encode(examples, encoder, cache_dir, views):

@@ -1,7 +1,11 @@
 """Training a captioner on the CIDEr of sentences that it draws itself."""
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from zoo.evaluation.cider_reward import CiderReward
+from zoo.training.whole_batch import sum_over_devices
 
 
 class CiderTraining(keras.Model):
@@ -31,6 +35,7 @@ class CiderTraining(keras.Model):
         self.decoder, self.sampler, self.reward = decoder, sampler, reward
         self.constraints = constraints
         self.built = True
+        self.supports_jit = False  # the reward is computed in Python
         self.mean_reward = keras.metrics.Mean(name="reward")
 
     def train_step(self, data):
@@ -52,10 +57,36 @@ class CiderTraining(keras.Model):
         advantage = tf.stop_gradient(tf.reshape(reward - others, (-1,)))
         features = tf.repeat(data["features"], n, axis=0)
         with tf.GradientTape() as tape:
-            log_probs, _ = self.decoder.log_probs(features, token_ids)
-            words = tf.cast(tf.math.count_nonzero(token_ids), tf.float32) + 1.0
-            loss = -tf.reduce_sum(advantage * log_probs) / words
+            _, word_log_probs = self.decoder.log_probs(features, token_ids)
+            # A sentence that was cut at `max_words` has no end that was drawn.
+            log_probs = tf.reduce_sum(word_log_probs[:, :max_words], axis=1)
+            words = tf.cast(tf.math.count_nonzero(token_ids), tf.float32)
+            loss = -tf.reduce_sum(advantage * log_probs) / (sum_over_devices(words) + 1.0)
+            loss = self.optimizer.scale_loss(loss)  # for half precision
         weights = self.decoder.trainable_variables
         self.optimizer.apply(tape.gradient(loss, weights), weights)
         self.mean_reward.update_state(reward)
         return {"reward": self.mean_reward.result()}
+
+
+def caption_reward(references, vocabulary):
+    """Makes the reward of `CiderTraining`: CIDEr-D of token ids against an image's captions.
+
+    The end counts as a word, so that a sentence that breaks off loses by it.
+
+    Args:
+        references: List with the list of captions of each image.
+        vocabulary: `zoo.vocabulary.Vocabulary` of the ids.
+
+    Returns:
+        `reward(image_index (rows,), token_ids (rows, max_words)) -> float32 (rows,)`.
+    """
+    end = " endofcaption"
+    cider = CiderReward([[caption + end for caption in captions] for captions in references])
+
+    def reward(image_index, token_ids):
+        ends = np.where((token_ids == 0).any(axis=1), end, "")
+        sentences = [vocabulary.decode(ids) + e for ids, e in zip(token_ids, ends, strict=True)]
+        return cider.reward(image_index, sentences)
+
+    return reward

@@ -18,6 +18,7 @@ class Progress:
     Attributes:
         epoch: Epochs finished.
         batch: Batches of the next epoch that have been seen.
+        logs: What `fit` reports, averaged over them.
         best_score: Highest score so far, or None.
         best_epoch: Epochs finished when it was reached.
         finished: Whether nothing is left to do.
@@ -28,6 +29,7 @@ class Progress:
     best_score: float | None = None
     best_epoch: int = 0
     finished: bool = False
+    logs: dict = dataclasses.field(default_factory=dict)
 
 
 class Checkpoint:
@@ -43,7 +45,8 @@ class Checkpoint:
 
     def __init__(self, path, model):
         self.path = pathlib.Path(path)
-        model.optimizer.build(model.trainable_variables)
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
         self._variables = [*model.variables, *model.optimizer.variables]
 
     def save(self, progress):
@@ -86,18 +89,34 @@ class _SaveNowAndThen(keras.callbacks.Callback):
     def __init__(self, checkpoint, progress, seconds):
         super().__init__()
         self.checkpoint, self.progress, self.seconds = checkpoint, progress, seconds
-        self.first_batch = progress.batch
+        self.first_batch, self.first_logs = progress.batch, progress.logs
         self.saved = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
         self.progress.batch = self.first_batch + batch + 1
+        share = (batch + 1) / self.progress.batch
+        self.progress.logs = {
+            name: share * value + (1 - share) * self.first_logs.get(name, value)
+            for name, value in logs.items()
+        }
         if time.monotonic() - self.saved >= self.seconds:
             self.checkpoint.save(self.progress)
             self.saved = time.monotonic()
 
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = True  # the next epoch has a `fit` of its own
+
 
 def fit_resumably(
-    model, batches, epochs, folder, score=None, patience=None, callbacks=(), seconds=120
+    model,
+    batches,
+    epochs,
+    folder,
+    score=None,
+    patience=None,
+    callbacks=(),
+    seconds=120,
+    first_score=None,
 ):
     """`model.fit` that goes on where a killed run stopped, and ends with the same weights.
 
@@ -112,6 +131,8 @@ def fit_resumably(
         patience: Stop after so many epochs without a higher score; None never stops early.
         callbacks: More callbacks for `fit`.
         seconds: Time between checkpoints.
+        first_score: Score of the weights that the model comes with, if known: they are kept
+            unless an epoch does better.
 
     Returns:
         `Progress`. The model has the best weights.
@@ -121,20 +142,27 @@ def fit_resumably(
     best = folder / "best.weights.h5"
     checkpoint = Checkpoint(folder / "checkpoint.npz", model)
     progress = checkpoint.restore()
+    if progress.finished or progress.epoch >= epochs:
+        print(f"{folder.name} was done before.", flush=True)
+    elif progress != Progress():
+        done = f"{progress.epoch} of {epochs} epochs and {progress.batch} batches"
+        print(f"{folder.name} goes on where it was: {done} are done.", flush=True)
+    if first_score is not None and progress.best_score is None:
+        progress.best_score = first_score
+        save_weights(model, best)
     while progress.epoch < epochs and not progress.finished:
         rest = batches(progress.epoch, progress.batch)
-        logs = {}
         if len(rest):  # none if the run was killed between an epoch and its score
-            history = model.fit(
+            model.fit(
                 rest,
                 initial_epoch=progress.epoch,
-                epochs=progress.epoch + 1,
+                epochs=epochs,
                 shuffle=False,  # the batches come in their order
                 callbacks=[_SaveNowAndThen(checkpoint, progress, seconds), *callbacks],
             )
-            logs = {name: values[-1] for name, values in history.history.items()}
             checkpoint.save(progress)
-        progress.epoch, progress.batch = progress.epoch + 1, 0
+        logs = progress.logs
+        progress.epoch, progress.batch, progress.logs = progress.epoch + 1, 0, {}
         if score is not None:
             scores = score()
             logs |= scores
@@ -177,3 +205,31 @@ def read_log(path):
     """Reads a `log.csv`: a list with one dict of strings an epoch."""
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def keep_settings(path, settings, free=()):
+    """Notes a run's settings; a run that goes on has to have those it began with.
+
+    Args:
+        path: JSON file in the run's folder.
+        settings: Dict from name to value.
+        free: Names that may differ.
+
+    Raises:
+        ValueError: If the run was begun with others; the message names them.
+    """
+    settings = {name: value for name, value in settings.items() if name not in free}
+    settings = json.loads(json.dumps(settings))
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [n for n in settings if n in before and settings[n] != before[n]]
+        if changed:
+            raise ValueError(
+                f"{path.parent} was begun with other settings: "
+                + ", ".join(f"{n}={before[n]!r}, now {settings[n]!r}" for n in changed)
+                + ". Give those again, or another run folder."
+            )
+        return
+    aside = path.with_suffix(".part")
+    aside.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    os.replace(aside, path)

@@ -1,0 +1,88 @@
+"""What a captioner is worth: its captions, scored and shown."""
+
+import pathlib
+
+import numpy as np
+
+from zoo.decoding import BeamSearch
+from zoo.evaluation.captions import (
+    per_caption_cider,
+    perplexity,
+    score_captions,
+    write_metrics,
+    write_results,
+)
+from zoo.gallery import Picture, write_gallery
+
+SHOWN = 24  # best, and worst, captions of a gallery
+
+
+def generated_cider(captioner, photos):
+    """CIDEr of greedy captions: what early stopping goes by.
+
+    Args:
+        captioner: `zoo.LRCNCaptioner` with a vocabulary.
+        photos: `zoo.data.photographs.Photographs`.
+
+    Returns:
+        A float.
+    """
+    sentences = captioner.caption(photos.features[:, 0], "greedy", batch_size=100)
+    hypotheses = dict(zip(photos.references, sentences, strict=True))
+    return float(np.mean(list(per_caption_cider(photos.references, hypotheses).values())))
+
+
+def evaluate_captioner(captioner, photos, decoding, max_words, out):
+    """Captions a split and reports on it.
+
+    Args:
+        captioner: `zoo.LRCNCaptioner` with a vocabulary.
+        photos: `zoo.data.photographs.Photographs`.
+        decoding: Dict of arguments of `zoo.decoding.BeamSearch`.
+        max_words: Longest reference that perplexity is computed on.
+        out: JSON file of the metrics; predictions and gallery are written beside it.
+
+    Returns:
+        Dict of metrics.
+    """
+    print(f"\nWriting and scoring captions of {len(photos.paths)} images", flush=True)
+    sentences = captioner.caption(photos.features[:, 0], BeamSearch(**decoding))
+    hypotheses = dict(zip(photos.references, sentences, strict=True))
+    token_ids, image_index = photos.encode_captions(captioner.vocabulary, max_words)
+    log_probs, _ = captioner.score(photos.features[image_index, 0], token_ids, batch_size=100)
+    words = np.count_nonzero(token_ids, axis=1) + 1  # and the end
+    more = {"perplexity": perplexity(log_probs, words), **decoding}
+    return write_report(photos.examples, hypotheses, out, more)
+
+
+def write_report(examples, hypotheses, out, more=None):
+    """Scores captions; writes metrics, predictions and a gallery beside each other.
+
+    Args:
+        examples: List of `zoo.data.datasets.CaptionedImage`.
+        hypotheses: Dict from image id to caption.
+        out: JSON file of the metrics. Beside `metrics.json` come `predictions.json` and
+            `gallery.html`; beside `test.json`, `test-predictions.json` and `test-gallery.html`.
+        more: Further metrics, a dict.
+
+    Returns:
+        Dict of metrics.
+    """
+    out = pathlib.Path(out)
+    prefix = "" if out.stem == "metrics" else f"{out.stem}-"
+    references = {example.image_id: example.captions for example in examples}
+    metrics = {**score_captions(references, hypotheses), **(more or {})}
+    metrics["num_images"] = len(hypotheses)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_metrics(out, metrics)
+    write_results(out.with_name(f"{prefix}predictions.json"), hypotheses)
+    ciders = per_caption_cider(references, hypotheses)
+    ranked = sorted(examples, key=lambda example: -ciders[example.image_id])
+    shown = ranked if len(ranked) <= 2 * SHOWN else [*ranked[:SHOWN], *ranked[-SHOWN:]]
+    pictures = [
+        Picture(e.path, [hypotheses[e.image_id], *e.captions], f"CIDEr {ciders[e.image_id]:.2f}")
+        for e in shown
+    ]
+    intro = f"{len(ranked)} images, best captions first, worst last; below, what people wrote."
+    write_gallery(out.with_name(f"{prefix}gallery.html"), "Captions", pictures, intro)
+    return metrics

@@ -1,0 +1,70 @@
+"""Loss and gradient clipping over the whole batch, however many devices share it."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+
+def sum_over_devices(tensors):
+    """Adds up what each device of a strategy has; on one device, the same tensors.
+
+    Args:
+        tensors: Tensor, or a list of tensors.
+
+    Returns:
+        Tensor or list of tensors, the same on every device.
+    """
+    device = tf.distribute.get_replica_context()  # None where Keras only looks at shapes
+    if device is None or device.num_replicas_in_sync == 1:
+        return tensors
+    return device.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
+class WordCrossEntropy(keras.losses.Loss):
+    """Cross-entropy of the next word, averaged over the words that are there.
+
+    Keras's `reduction="mean_with_sample_weight"` averages on each device by itself, then over the
+    devices: a word then weighs more on a device that got the shorter sentences. Here all words of
+    the batch weigh the same.
+
+    Call arguments:
+        y_true: int `(..., words)`.
+        y_pred: Logits, float `(..., words, vocabulary_size)`.
+        sample_weight: float `(..., words)`, 0 for padding.
+    """
+
+    def __init__(self, name="word_cross_entropy"):
+        super().__init__(name=name, reduction="sum")
+
+    def call(self, y_true, y_pred):
+        return ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        if sample_weight is None:
+            sample_weight = ops.ones(ops.shape(y_true))
+        loss = super().__call__(y_true, y_pred, sample_weight)
+        words = ops.sum(ops.cast(sample_weight, loss.dtype))
+        return ops.divide_no_nan(loss, sum_over_devices(words))
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+class _ClipsWholeGradient:
+    """Clips the gradient of the whole batch, where Keras clips each device's share of it."""
+
+    def apply(self, grads, trainable_variables=None):
+        devices = tf.distribute.get_strategy().num_replicas_in_sync
+        if devices > 1 and self.global_clipnorm:
+            grads, _ = tf.clip_by_global_norm(sum_over_devices(list(grads)), self.global_clipnorm)
+            # Keras clips each share once more, which leaves it as it is, and adds them up.
+            grads = [tf.math.scalar_mul(1 / devices, grad) for grad in grads]
+        super().apply(grads, trainable_variables)
+
+
+class Adam(_ClipsWholeGradient, keras.optimizers.Adam):
+    """`keras.optimizers.Adam` whose `global_clipnorm` is that of the whole batch's gradient."""
+
+
+class SGD(_ClipsWholeGradient, keras.optimizers.SGD):
+    """`keras.optimizers.SGD` whose `global_clipnorm` is that of the whole batch's gradient."""

@@ -1,6 +1,7 @@
 # Each target makes its own environment in .venv when there is none. PYTHON=python3.12 chooses another Python.
 PYTHON ?= python3
 BIN := .venv/bin
+JAX_TESTS := $(addprefix tests/test_,captioner.py constraints.py decoding.py layers.py sampling.py)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test test-fast test-jax test-slow lint bench clean
@@ -11,11 +12,11 @@ demo: .venv/installed
 test: lint test-fast test-jax
 
 test-fast: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The networks and the decoding once more, where TensorFlow is not installed.
 test-jax: .venv-jax/installed
-	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -o addopts="" tests/test_captioner.py tests/test_decoding.py tests/test_layers.py
+	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 .venv-jax/bin/python -m pytest -n 2 --dist loadfile -o addopts="" $(JAX_TESTS)
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
@@ -31,7 +32,7 @@ lint: .venv/installed
 
 .venv-jax/installed: setup.py
 	test -x .venv-jax/bin/python || $(PYTHON) -m venv .venv-jax
-	.venv-jax/bin/python -m pip install --quiet --disable-pip-version-check "keras>=3.15,<3.16" "jax>=0.10,<0.11" pytest
+	.venv-jax/bin/python -m pip install --quiet --disable-pip-version-check "keras>=3.15,<3.16" "jax>=0.10,<0.11" pytest pytest-xdist
 	.venv-jax/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 

@@ -13,7 +13,7 @@ TRAIN = [  # scoring captions, drawing curves
 ]
 KERAS_CV = ["keras-cv==0.9.0"]
 DEMO = ["scikit-learn>=1.4,<2", "scikit-image>=0.24,<1"]  # photographs that may be shown
-TEST = [*TRAIN, *KERAS_CV, *DEMO, "pytest>=8,<10", "ruff>=0.15,<1"]
+TEST = [*TRAIN, *KERAS_CV, *DEMO, "pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.15,<1"]
 
 setup(
     name="lrcn-zoo",

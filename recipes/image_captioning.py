@@ -48,6 +48,12 @@ MAX_WORDS = 20  # words of a caption that are trained on; authors' code
 MIN_COUNT = 5  # a rarer word is <unk>; authors' code
 VIEWS = ("full", "mirror")  # of a training image, in stages 1 and 3
 MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data")  # when a run goes on
+TERMS = {  # under which the weights may be used, as far as the data are concerned
+    "flickr8k": "Flickr8k (Hodosh, Young, Hockenmaier, 2013): research and education.",
+    "flickr30k": "Flickr30k (Young et al., 2014): research and education.",
+    "coco2014": "COCO's captions: CC BY 4.0; the photographs: Flickr's terms of use.",
+    "coco2017": "COCO's captions: CC BY 4.0; the photographs: Flickr's terms of use.",
+}
 SAMPLES = 5  # sentences drawn an image in stage 3
 PAPER = {  # the authors' solvers and prototxts, CaffeNet or VGG-16, frozen to fc7
     "embedding_dim": 1000,
@@ -154,9 +160,7 @@ def train(options):
                 held_out.encode_again(encoder, passing)
             return val_cider()
 
-        best = fit(
-            "stage2", model, batches, options.fine_tune_epochs, score_from_pixels, best
-        )
+        best = fit("stage2", model, batches, options.fine_tune_epochs, score_from_pixels, best)
         encoder.trainable = False
 
     # Stage 3: the decoder, on the CIDEr of its own sentences.
@@ -185,8 +189,11 @@ def train(options):
     draw_curves({s: log for s, log in logs.items() if log.exists()}, run / "curves.png")
     decoding = {"beam_size": 5, "length_penalty": options.length_penalty}
     metadata = {
-        "data": options.dataset,
-        "command": " ".join(["python", *sys.argv]),
+        "about": f"LRCN-{options.variant} captioner, image encoder {options.encoder}.",
+        "data": f"{options.dataset}: {len(seen.paths)} training images, scored on "
+        f"{len(held_out.paths)} held-out ones.",
+        "terms": TERMS.get(options.dataset),
+        "command": " ".join(["python", "recipes/image_captioning.py", *sys.argv[1:]]),
         "seed": options.seed,
         "decoding": decoding,
     }

@@ -1,6 +1,7 @@
 """The command line: `lrcn caption | audit | presets | demo`."""
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -66,16 +67,13 @@ def caption_files(preset, paths, beam_size=None, n_best=1):
     from tqdm import tqdm
 
     from zoo.data.images import explain, read_images
-    from zoo.decoding import BeamSearch, Constraints
+    from zoo.decoding import Constraints
     from zoo.presets import from_preset
     from zoo.vocabulary import UNKNOWN
 
     captioner = from_preset(preset)
-    settings = {"beam_size": 5, "length_penalty": 0.0, **captioner.metadata.get("decoding", {})}
-    if beam_size is not None:
-        settings["beam_size"] = beam_size
-    settings["beam_size"] = max(settings["beam_size"], n_best)
-    sampler = BeamSearch(n_best=n_best, **settings)
+    beam_size = max(beam_size or captioner.sampler.beam_size, n_best)
+    sampler = dataclasses.replace(captioner.sampler, beam_size=beam_size, n_best=n_best)
     constraints = Constraints(forbidden_ids=(UNKNOWN,))
     captions = {}
     batches = read_images(paths, captioner.image_encoder.input_shape[1]).batch(32)

@@ -9,6 +9,7 @@ import tempfile
 import h5py
 import numpy as np
 
+from zoo.decoding import BeamSearch
 from zoo.models.captioner import LRCNCaptioner
 from zoo.vocabulary import Vocabulary
 
@@ -40,7 +41,8 @@ def from_preset(preset):
             `save_to_preset` wrote.
 
     Returns:
-        `LRCNCaptioner` with `vocabulary`, and `metadata`, a dict.
+        `LRCNCaptioner` with `vocabulary`, the `sampler` that it was scored with, and `metadata`, a
+        dict.
 
     Raises:
         ValueError: If there is no such preset, or its folder is incomplete or of a newer format.
@@ -60,7 +62,14 @@ def from_preset(preset):
             f"{metadata.get('task')!r}; this version of zoo reads formats up to {FORMAT} and the "
             f"tasks {list(TASKS)}. Upgrade zoo."
         )
-    model = TASKS[metadata["task"]].from_config(_read_json(folder, "config.json"))
+    config = _read_json(folder, "config.json")
+    try:
+        model = TASKS[metadata["task"]].from_config(config)  # in Keras's safe mode: no lambdas
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{folder / 'config.json'} describes no model that this version of zoo can build: "
+            f"{error}"
+        ) from error
     weights = folder / "model.weights.h5"
     try:
         model.load_weights(weights)
@@ -75,6 +84,7 @@ def from_preset(preset):
             f"{model.decoder.vocabulary_size}. One of the files belongs to another preset."
         )
     model.metadata = metadata
+    model.sampler = BeamSearch(**metadata.get("decoding", {}))
     return model
 
 
@@ -87,7 +97,7 @@ def save_to_preset(model, folder, metadata=None, card=None):
         model: `LRCNCaptioner` with a `vocabulary`.
         folder: Folder to write. An earlier preset there is replaced, at once or not at all.
         metadata: Dict that JSON can hold: `data`, `scores`, `terms`, `decoding`, ...
-        card: Text of the model card, Markdown, or None.
+        card: Text of the model card, Markdown; None makes one of the metadata.
 
     Raises:
         ValueError: If the model has no vocabulary, or the folder holds something else.
@@ -106,24 +116,63 @@ def save_to_preset(model, folder, metadata=None, card=None):
         model.vocabulary.save(aside / "assets" / "vocabulary.txt")
         _write_json(aside / "config.json", model.get_config())
         task = next(name for name, kind in TASKS.items() if isinstance(model, kind))
-        _write_json(aside / "metadata.json", {"format": FORMAT, "task": task, **(metadata or {})})
-        if card is not None:
-            (aside / "README.md").write_text(card, encoding="utf-8")
+        _write_json(aside / "metadata.json", {**(metadata or {}), "format": FORMAT, "task": task})
+        card = card or model_card(folder.name, metadata or {})
+        (aside / "README.md").write_text(card, encoding="utf-8")
         model.save_weights(aside / "full.weights.h5")
         _halve(aside / "full.weights.h5", aside / "model.weights.h5")
         (aside / "full.weights.h5").unlink()
         aside.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.rename(aside, folder)
+        _put_in_place(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def model_card(name, metadata):
+    """Writes what a user should know of a model before using it.
+
+    Args:
+        name: Name of the model.
+        metadata: Dict of strings `about`, `data`, `terms`, `limits` and `command`; `seed`;
+            `decoding` and `scores`, dicts. What is missing is left out.
+
+    Returns:
+        The card, Markdown.
+    """
+    parts = [f"# {name}", metadata.get("about")]
+    for title, key in (("Data", "data"), ("Terms", "terms"), ("Limits", "limits")):
+        if metadata.get(key):
+            parts.append(f"**{title}.** {metadata[key]}")
+    if metadata.get("command"):
+        seed = f", seed {metadata['seed']}" if "seed" in metadata else ""
+        parts.append(f"**Training**{seed}.\n\n```\n{metadata['command']}\n```")
+    if metadata.get("decoding"):
+        parts.append(f"**Decoding.** Beam search: {metadata['decoding']}.")
+    scores = {k: v for k, v in metadata.get("scores", {}).items() if isinstance(v, float)}
+    if scores:
+        rows = [f"| {name} | {value:.4f} |" for name, value in scores.items()]
+        parts.append("\n".join(["| score | |", "|---|---|", *rows]))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _put_in_place(aside, folder):
+    """Gives a finished folder its name; an earlier one of that name goes only after that."""
+    if not folder.exists():
+        os.rename(aside, folder)
+        return
+    earlier = aside.with_name(f"{aside.name}.earlier")
+    os.rename(folder, earlier)
+    try:
+        os.rename(aside, folder)
+    except OSError:
+        os.rename(earlier, folder)
+        raise
+    shutil.rmtree(earlier)
+
+
 def _find(preset):
-    if (SHIPPED / str(preset) / "metadata.json").exists():
-        return SHIPPED / str(preset)
-    folder = pathlib.Path(preset)
+    shipped = presets()
+    folder = SHIPPED / preset if preset in shipped else pathlib.Path(preset)
     missing = [
         name
         for name in ("metadata.json", "config.json", "model.weights.h5", "assets/vocabulary.txt")
@@ -131,7 +180,7 @@ def _find(preset):
     ]
     if missing:
         raise ValueError(
-            f"{str(preset)!r} is neither a preset of this package ({', '.join(presets())}) nor a "
+            f"{str(preset)!r} is neither a preset of this package ({', '.join(shipped)}) nor a "
             f"preset's folder: it lacks {', '.join(missing)}."
         )
     return folder

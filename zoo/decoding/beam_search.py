@@ -48,7 +48,8 @@ class BeamSearch:
             uniforms: Not used: the search is deterministic.
 
         Returns:
-            `Decoded` with `n_best` sentences an image.
+            `Decoded` with `n_best` sentences an image. Where the vocabulary and the constraints
+            leave fewer, the rest have log-probabilities of about -1e9.
         """
         constraints = constraints or Constraints()
         beams = self.beam_size
@@ -115,6 +116,10 @@ class BeamSearch:
         _, tokens, word_log_probs, scores, lengths, _, _ = ops.while_loop(
             unfinished, body, loop, maximum_iterations=max_words
         )
-        ranks = rank(scores, ops.where(lengths > 0, lengths, max_words))
-        ranks = ops.where(lengths > 0, ranks, ranks + IMPOSSIBLE)  # finished ones first
-        return best_of(Decoded(tokens, scores, word_log_probs), ranks, self.n_best)
+        # Finished sentences come before unfinished ones, and last what no sentence could fill;
+        # within each kind the beams stand best first already.
+        possible = scores > IMPOSSIBLE / 2
+        finished = ops.logical_and(possible, lengths > 0)
+        kinds = ops.cast(possible, "int32") + ops.cast(finished, "int32")  # (batch, beams)
+        places = kinds * beams - ops.arange(beams, dtype="int32")
+        return best_of(Decoded(tokens, scores, word_log_probs), places, self.n_best)

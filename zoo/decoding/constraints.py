@@ -35,7 +35,7 @@ class Constraints:
                 f"Received: forbidden_ids={self.forbidden_ids}, prefix={self.prefix}. "
                 "For longer sentences use `min_words`."
             )
-        if self.min_words < 0 or self.no_repeat_ngram < 0 or min(self.forbidden_ids, default=0) < 0:
+        if min(self.min_words, self.no_repeat_ngram, *self.forbidden_ids, *self.prefix) < 0:
             raise ValueError(f"Constraints take no negative numbers. Received: {self}")
 
     def check(self, vocabulary_size, max_words):

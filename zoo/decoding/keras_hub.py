@@ -49,10 +49,8 @@ class KerasHubSampling:
             mask=is_start,
             stop_token_ids=(EOS,),
         )
-        if isinstance(written, (tuple, list)):  # all beams: prompts (batch, n, words), log-probs
-            written = written[0]
-        else:
-            written = written[:, None]
+        # All beams come as a pair: prompts (batch, n, words) and log-probabilities.
+        written = written[0] if isinstance(written, (tuple, list)) else written[:, None]
         token_ids = ops.cast(written[..., 1:], "int32")
         before_end = ops.cumprod(ops.cast(token_ids != EOS, "int32"), axis=-1)
         token_ids = token_ids * before_end  # what stands behind the end is chance

@@ -8,6 +8,8 @@ from keras import ops
 from zoo.decoding.constraints import Constraints
 from zoo.decoding.decoded import EOS, IMPOSSIBLE, Decoded, best_of, repeat_rows, write_at
 
+BELOW_ONE = 1 - 2**-24  # the largest float32 below 1
+
 
 @dataclasses.dataclass(frozen=True)
 class Greedy:
@@ -15,7 +17,7 @@ class Greedy:
 
     def __call__(self, step, state, batch_size, max_words, constraints=None, uniforms=None):
         """Writes one sentence an image. Arguments and result as in `BeamSearch`."""
-        decoded = _write(
+        decoded = write(
             step,
             state,
             batch_size,
@@ -82,14 +84,19 @@ class Sampling:
             `Decoded` with `n_best` sentences an image.
 
         Raises:
-            ValueError: If there are no `uniforms`.
+            ValueError: If there are no `uniforms`, or of another shape.
         """
-        if uniforms is None:
+        wanted = (self.num_samples, max_words)
+        given = () if uniforms is None else tuple(uniforms.shape[1:])
+        if len(given) != 2 or any(n not in (None, m) for n, m in zip(given, wanted, strict=True)):
             raise ValueError(
                 "Sampling draws no random numbers itself: give `uniforms`, float32 (batch, "
-                f"{self.num_samples}, {max_words}) in [0, 1), for example from `draw_uniforms`."
+                f"{self.num_samples}, {max_words}) in [0, 1), for example from `draw_uniforms`. "
+                f"Received: {None if uniforms is None else uniforms.shape}"
             )
-        uniforms = ops.reshape(ops.cast(uniforms, "float32"), (-1, max_words))
+        # A float64 just below 1 rounds to 1, which lies outside.
+        uniforms = ops.minimum(ops.cast(uniforms, "float32"), BELOW_ONE)
+        uniforms = ops.reshape(uniforms, (-1, max_words))
 
         def choose(logits, position):
             drawn = ops.take(uniforms, position, axis=1)
@@ -97,7 +104,7 @@ class Sampling:
 
         rows = batch_size * self.num_samples
         state = repeat_rows(state, self.num_samples)
-        written = _write(step, state, rows, max_words, constraints, choose)
+        written = write(step, state, rows, max_words, constraints, choose)
         decoded = Decoded(
             ops.reshape(written.token_ids, (-1, self.num_samples, max_words)),
             ops.reshape(written.log_probs, (-1, self.num_samples)),
@@ -122,7 +129,7 @@ def draw_uniforms(seeds, num_samples, max_words):
         for seed in seeds
     ]
     # Rounding to float32 may give 1.0, which lies outside.
-    return np.minimum(np.asarray(rows, "float32"), np.float32(1 - 2**-24))
+    return np.minimum(np.asarray(rows, "float32"), np.float32(BELOW_ONE))
 
 
 def invert(logits, uniforms, temperature=1.0, top_k=0, top_p=1.0):
@@ -141,11 +148,7 @@ def invert(logits, uniforms, temperature=1.0, top_k=0, top_p=1.0):
     probabilities = ops.softmax(logits / temperature)
     if not top_k and isinstance(top_p, (int, float)) and top_p == 1:
         # All words stay, so any fixed order will do, and sorting is what costs.
-        reached = ops.cumsum(probabilities, -1)
-        target = uniforms[:, None] * reached[:, -1:]
-        return ops.minimum(
-            ops.sum(ops.cast(reached <= target, "int32"), -1), logits.shape[-1] - 1
-        )
+        return _first_to_reach(uniforms, probabilities)[:, 0]
     order = ops.argsort(-probabilities, axis=-1)  # (rows, vocabulary_size), best first
     probabilities = ops.take_along_axis(probabilities, order, axis=-1)
     if top_k:
@@ -153,15 +156,22 @@ def invert(logits, uniforms, temperature=1.0, top_k=0, top_p=1.0):
         probabilities = probabilities / ops.sum(probabilities, -1, keepdims=True)
     before = ops.cumsum(probabilities, -1) - probabilities
     probabilities = ops.where(before < top_p, probabilities, 0.0)
-    reached = ops.cumsum(probabilities, -1)
-    target = uniforms[:, None] * reached[:, -1:]
-    place = ops.sum(ops.cast(reached <= target, "int32"), -1, keepdims=True)
-    kept = ops.sum(ops.cast(probabilities > 0, "int32"), -1, keepdims=True)
-    place = ops.minimum(place, kept - 1)  # rounding may step past the last word that was kept
+    place = _first_to_reach(uniforms, probabilities)
     return ops.take_along_axis(order, place, axis=-1)[:, 0]
 
 
-def _write(step, state, rows, max_words, constraints, choose):
+def _first_to_reach(uniforms, probabilities):
+    """int `(rows, 1)`: the first place whose running sum passes that share of the whole."""
+    # Some backends add in a tree, where a word of probability 0 may move the sum by a rounding:
+    # such a word reaches nothing, so that it is never drawn.
+    reached = ops.where(probabilities > 0, ops.cumsum(probabilities, -1), 0.0)
+    target = uniforms[:, None] * ops.max(reached, -1, keepdims=True)
+    last = probabilities.shape[-1] - 1
+    places = ops.where(reached > target, ops.arange(last + 1), last)
+    return ops.min(places, -1, keepdims=True)
+
+
+def write(step, state, rows, max_words, constraints, choose):
     """Writes one sentence a row; `choose(logits, position)` picks the word, int `(rows,)`."""
     constraints = constraints or Constraints()
 

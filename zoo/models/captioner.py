@@ -89,6 +89,7 @@ class LRCNCaptioner(keras.Model):
         decoder: `CaptionDecoder`.
         vocabulary: `zoo.vocabulary.Vocabulary` or None. A model from `from_preset` has one, and
             only with one does the model speak words instead of ids.
+        sampler: What `caption` decodes with: `BeamSearch()`, or the preset's choice.
     """
 
     def __init__(self, image_encoder, vocabulary_size, name="lrcn_captioner", **decoder_options):
@@ -111,8 +112,9 @@ class LRCNCaptioner(keras.Model):
         self.decoder = decoder
         self.feature_dim = features.shape[-1]
         self.vocabulary = None
+        self.sampler = BeamSearch()
         self._decoder_options = decoder_options
-        self._batched = _Untracked()
+        self._batched = _Untracked()  # what was compiled, by what it does
 
     def on_features(self):
         """Returns the same network from `features` instead of images: same layers, same weights.
@@ -164,15 +166,21 @@ class LRCNCaptioner(keras.Model):
 
         Returns:
             NumPy float32 `(batch, features)`.
+
+        Raises:
+            ValueError: If the shape is another, or there is none.
         """
         images = np.asarray(images, "float32")
-        if images.ndim == 2 and images.shape[1] == self.feature_dim:
+        if images.size and images.shape[1:] == (self.feature_dim,):
             return images
-        if self.image_encoder is None or images.ndim != 4:
+        shape = None if self.image_encoder is None else self.image_encoder.input_shape
+        if not images.size or shape is None or images.shape[1:] != shape[1:]:
             expected = f"features (batch, {self.feature_dim})"
-            if self.image_encoder is not None:
-                expected = f"images {self.image_encoder.input_shape} or {expected}"
-            raise ValueError(f"Expected {expected}, batch first. Received: shape {images.shape}")
+            if shape is not None:
+                expected = f"images {shape} or {expected}"
+            raise ValueError(
+                f"Expected {expected}, at least one, batch first. Received: shape {images.shape}"
+            )
         return self._compiled("encode", self.image_encoder, [self.image_encoder]).run(
             images, batch_size
         )
@@ -247,12 +255,12 @@ class LRCNCaptioner(keras.Model):
         score = self._compiled(key, lambda x: self.decoder.log_probs(*x, end), [self.decoder])
         return score.run([features, token_ids], batch_size)
 
-    def caption(self, images, sampler="beam", constraints=None, **options):
+    def caption(self, images, sampler=None, constraints=None, **options):
         """Describes images in words.
 
         Args:
             images: Images or features, as for `encode`.
-            sampler: As for `generate`.
+            sampler: As for `generate`; by default the model's own.
             constraints: `Constraints`; by default `<unk>` is never written.
             **options: More of `generate`'s.
 
@@ -262,9 +270,11 @@ class LRCNCaptioner(keras.Model):
         Raises:
             ValueError: If the model has no vocabulary.
         """
+        vocabulary = self._need_vocabulary()
         constraints = constraints or Constraints(forbidden_ids=(UNKNOWN,))
+        sampler = self.sampler if sampler is None else sampler
         decoded = self.generate(images, sampler, constraints=constraints, **options)
-        return [self._need_vocabulary().decode(ids[0]) for ids in decoded.token_ids]
+        return [vocabulary.decode(ids[0]) for ids in decoded.token_ids]
 
     def _encode_sentences(self, sentences):
         encoded = [self._need_vocabulary().encode(sentence) for sentence in sentences]
@@ -282,9 +292,10 @@ class LRCNCaptioner(keras.Model):
         return self.vocabulary
 
     def _compiled(self, key, function, parts, eager=False):
-        if key not in self._batched:
-            self._batched[key] = Batched(function, parts, eager)
-        return self._batched[key]
+        batched = self._batched.by_key
+        if key not in batched:
+            batched[key] = Batched(function, parts, eager)
+        return batched[key]
 
     def get_config(self):
         encoder = self.feature_dim
@@ -307,8 +318,11 @@ class LRCNCaptioner(keras.Model):
         return cls(**config)
 
 
-class _Untracked(dict):
-    """A dict whose content Keras does not take for layers of the model."""
+class _Untracked:
+    """Holds a dict whose content Keras does not take, and save, for layers of the model."""
+
+    def __init__(self):
+        self.by_key = {}
 
 
 def _as_sampler(sampler):

@@ -148,7 +148,7 @@ class CaptionDecoder(keras.layers.Layer):
         return ops.reshape(logits, (-1, *shape[1:], self.vocabulary_size))
 
     def _image_share(self, features, training=False):
-        x = self.standardize(features)
+        x = self.standardize(features, training=False)  # even where `trainable` was set for all
         if self.projection is not None:
             x = self.drop_features(self.projection(x), training=training)
         return self.image_share(x)
@@ -228,8 +228,9 @@ class CaptionDecoder(keras.layers.Layer):
         log_probs = log_probs * counts
         return ops.sum(log_probs, -1), log_probs
 
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[1], self.vocabulary_size)
+    def compute_output_spec(self, inputs, training=False):
+        shape = (*inputs[1].shape, self.vocabulary_size)
+        return keras.KerasTensor(shape, "float32")  # under every precision policy
 
     def get_config(self):
         return {

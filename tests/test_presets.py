@@ -1,0 +1,274 @@
+"""Presets: what is saved is what is loaded, and a bad folder says what is wrong with it."""
+
+import json
+import os
+import pathlib
+import pickle
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import zoo
+from zoo import lrcn_captioner, presets
+from zoo.decoding import BeamSearch
+from zoo.presets import from_preset, save_to_preset
+from zoo.vocabulary import Vocabulary
+
+WORDS = ["<eos>", "<unk>", "a", "dog", "caf\u00e9"]
+IMAGES = np.random.default_rng(0).uniform(0, 255, (3, 4, 4, 3)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def captioner():
+    keras.utils.set_random_seed(0)
+    network = [keras.Input((4, 4, 3)), layers.Rescaling(1 / 255), layers.Conv2D(3, 3)]
+    encoder = keras.Sequential([*network, layers.BatchNormalization(), layers.Flatten()])
+    captioner = lrcn_captioner(
+        encoder, len(WORDS), "1u", embedding_dim=4, lstm_units=5, projection_dim=3, dropout=0.2
+    )
+    captioner.standardize(captioner.encode(IMAGES))
+    captioner.vocabulary = Vocabulary(WORDS)
+    captioner.caption(IMAGES)  # a model in use is saved like a new one
+    return captioner
+
+
+@pytest.fixture(scope="module")
+def saved(captioner, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("presets") / "mine"
+    scores = {"data": "made up", "scores": {"cider": 0.5}}
+    save_to_preset(captioner, folder, {**scores, "format": 7, "task": "chess"}, card="# Mine\n")
+    return folder
+
+
+@pytest.fixture
+def broken(saved, tmp_path):
+    """A copy to break."""
+    return pathlib.Path(shutil.copytree(saved, tmp_path / "broken"))
+
+
+def content(folder):
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def edit(folder, name="metadata.json", **changes):
+    path = folder / name
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes))
+
+
+def test_loaded_model_is_the_saved_one_but_for_half_precision(captioner, saved):
+    loaded = from_preset(saved)
+    for ours, theirs in zip(captioner.weights, loaded.weights, strict=True):
+        before, after = np.asarray(ours), np.asarray(theirs)
+        assert after.dtype == before.dtype
+        expected = before if before.ndim < 2 else before.astype("float16").astype(before.dtype)
+        np.testing.assert_array_equal(after, expected, err_msg=ours.path)
+    ids = np.array([[2, 3, 0], [4, 0, 0], [2, 2, 1]])
+    np.testing.assert_allclose(
+        loaded.score(IMAGES, ids)[0], captioner.score(IMAGES, ids)[0], atol=1e-3
+    )
+    assert loaded.get_config()["dropout"] == 0.2
+
+
+def test_vocabulary_metadata_and_card_travel_with_the_model(saved):
+    loaded = from_preset(str(saved))
+    assert loaded.vocabulary.words == tuple(WORDS)
+    assert len(loaded.caption(IMAGES)) == 3
+    assert loaded.metadata["scores"] == {"cider": 0.5}
+    # What the program must know, nobody else sets.
+    assert (loaded.metadata["format"], loaded.metadata["task"]) == (1, "image_captioning")
+    assert (saved / "README.md").read_text(encoding="utf-8") == "# Mine\n"
+
+
+def test_model_from_a_preset_can_be_saved_again(saved, tmp_path):
+    loaded = from_preset(saved)
+    save_to_preset(loaded, tmp_path / "again", loaded.metadata)
+    ours, theirs = content(saved), content(tmp_path / "again")
+    for name in ("metadata.json", "config.json", "assets/vocabulary.txt"):
+        assert json.dumps(ours[name].decode()) == json.dumps(theirs[name].decode())
+
+
+def test_preset_that_comes_with_the_package_has_a_name(saved, tmp_path, monkeypatch):
+    shutil.copytree(saved, tmp_path / "shelf" / "lrcn_little")
+    monkeypatch.setattr(presets, "SHIPPED", tmp_path / "shelf")
+    listed = presets.presets()
+    assert list(listed) == ["lrcn_little"]
+    assert listed["lrcn_little"]["task"] == "image_captioning"
+    assert 0.001 < listed["lrcn_little"]["megabytes"] < 1
+    assert zoo.from_preset("lrcn_little").vocabulary.words == tuple(WORDS)
+    with pytest.raises(ValueError, match=r"'lrcn_litle' is neither.*\(lrcn_little\).*it lacks"):
+        from_preset("lrcn_litle")
+
+
+@pytest.mark.parametrize(
+    "name", ["metadata.json", "config.json", "model.weights.h5", "assets/vocabulary.txt"]
+)
+def test_missing_file_is_named(broken, name):
+    (broken / name).unlink()
+    with pytest.raises(ValueError, match=f"it lacks {name}"):
+        from_preset(broken)
+
+
+def test_damaged_weights_are_refused(broken):
+    weights = broken / "model.weights.h5"
+    whole = weights.read_bytes()
+    for damaged in (b"", b"no weights", whole[: len(whole) // 2]):
+        weights.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"model\.weights\.h5 do not fit.*damaged"):
+            from_preset(broken)
+
+
+def test_weights_of_another_model_are_refused(broken):
+    edit(broken, "config.json", lstm_units=6)
+    with pytest.raises(ValueError, match=r"do not fit .*config\.json"):
+        from_preset(broken)
+
+
+@pytest.mark.parametrize("changes", [{"format": 2}, {"task": "chess"}])
+def test_preset_of_a_newer_program_asks_for_an_upgrade(broken, changes):
+    edit(broken, **changes)
+    with pytest.raises(ValueError, match="Upgrade zoo"):
+        from_preset(broken)
+
+
+def test_vocabulary_of_another_size_is_refused(broken):
+    Vocabulary([*WORDS, "cat"]).save(broken / "assets" / "vocabulary.txt")
+    with pytest.raises(ValueError, match="6 words for a model of 5"):
+        from_preset(broken)
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "config.json"])
+def test_file_that_is_no_json_is_named(broken, name):
+    (broken / name).write_text("{")
+    with pytest.raises(ValueError, match=f"{name} is not JSON"):
+        from_preset(broken)
+
+
+def test_model_without_words_is_no_preset(tmp_path):
+    with pytest.raises(ValueError, match="no vocabulary"):
+        save_to_preset(lrcn_captioner(2, 5, lstm_units=2, embedding_dim=2), tmp_path / "x")
+    assert not any(tmp_path.iterdir())
+
+
+def test_folder_that_holds_something_else_is_left_alone(captioner, tmp_path):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "to_my_aunt.txt").write_text("Dear aunt")
+    with pytest.raises(ValueError, match="something else than a preset"):
+        save_to_preset(captioner, tmp_path / "letters")
+    assert content(tmp_path) == {"letters/to_my_aunt.txt": b"Dear aunt"}
+
+
+def test_earlier_preset_is_replaced_whole(captioner, broken):
+    (broken / "left_over.txt").write_text("of yesterday")
+    save_to_preset(captioner, broken)
+    assert "left_over.txt" not in content(broken)
+    assert from_preset(broken).metadata == {"format": 1, "task": "image_captioning"}
+    assert [path.name for path in broken.parent.iterdir()] == ["broken"]
+
+
+@pytest.mark.parametrize("moment", ["_halve", "last rename"])
+def test_failing_save_leaves_the_earlier_preset(captioner, broken, monkeypatch, moment):
+    before, rename = content(broken), os.rename
+
+    def fail(*args):
+        raise OSError("disk full")
+
+    def fail_to_name_the_new_one(source, target):
+        if pathlib.Path(target) == broken and (pathlib.Path(source) / "new").exists():
+            fail()
+        rename(source, target)
+
+    if moment == "_halve":
+        monkeypatch.setattr(presets, "_halve", fail)
+    else:
+        chmod = pathlib.Path.chmod
+        monkeypatch.setattr(pathlib.Path, "chmod", lambda p, m: (chmod(p, m), (p / "new").touch()))
+        monkeypatch.setattr(os, "rename", fail_to_name_the_new_one)
+    with pytest.raises(OSError, match="disk full"):
+        save_to_preset(captioner, broken)
+    assert content(broken) == before
+    assert [path.name for path in broken.parent.iterdir()] == ["broken"]
+
+
+def test_no_pickle_is_read_or_written(captioner, tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("pickle was used")
+
+    for name in ("dump", "dumps", "load", "loads", "Pickler", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    save_to_preset(captioner, tmp_path / "plain")
+    from_preset(tmp_path / "plain")
+    names = {"config.json", "metadata.json", "model.weights.h5", "README.md"}
+    names.add("assets/vocabulary.txt")
+    assert set(content(tmp_path / "plain")) == names
+
+
+def lambda_that_writes(path):
+    path = str(path)
+    layer = layers.Lambda(lambda x: (__import__("pathlib").Path(path).touch(), x)[1])
+    return keras.saving.serialize_keras_object(layer)
+
+
+@pytest.mark.parametrize("attack", ["foreign module", "lambda layer", "system call", "no model"])
+def test_config_of_a_stranger_runs_no_code(broken, tmp_path, monkeypatch, attack):
+    trace = tmp_path / "trace"
+    (tmp_path / "evil_module.py").write_text(
+        f"import pathlib\npathlib.Path({str(trace)!r}).touch()"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    image = {"class_name": "InputLayer", "module": "keras.layers", "config": {"shape": [4, 4, 3]}}
+    encoders = {
+        "foreign module": {"class_name": "Evil", "module": "evil_module", "config": {}},
+        "lambda layer": {
+            "class_name": "Sequential",
+            "module": "keras",
+            "config": {"name": "x", "layers": [image, lambda_that_writes(trace)]},
+        },
+        "system call": {"class_name": "function", "module": "os", "config": "system"},
+        "no model": ["touch", str(trace)],
+    }
+    edit(broken, "config.json", image_encoder=encoders[attack])
+    with pytest.raises(ValueError, match=r"config\.json describes no model"):
+        from_preset(broken)
+    assert not trace.exists()
+    assert "evil_module" not in sys.modules
+
+
+def test_preset_loads_in_a_fresh_process(captioner, saved, tmp_path):
+    np.save(tmp_path / "images.npy", IMAGES)
+    code = (
+        "import sys, numpy, zoo; captioner = zoo.from_preset(sys.argv[1]); "
+        "print(*captioner.caption(numpy.load(sys.argv[2])), sep='|')"
+    )
+    command = [sys.executable, "-c", code, str(saved), str(tmp_path / "images.npy")]
+    output = subprocess.check_output(command, text=True, env={**os.environ, "PYTHONUTF8": "1"})
+    assert output.strip("\n").split("|") == from_preset(saved).caption(IMAGES)
+
+
+def test_model_card_says_what_the_metadata_say(captioner, tmp_path):
+    metadata = {
+        "about": "A tiny captioner.",
+        "data": "Made up.",
+        "terms": "Anything goes.",
+        "limits": "Knows six words.",
+        "command": "python recipes/image_captioning.py train",
+        "seed": 7,
+        "scores": {"cider": 0.5, "tokenisation": "plain"},
+    }
+    save_to_preset(captioner, tmp_path / "tiny", metadata)
+    card = (tmp_path / "tiny" / "README.md").read_text()
+    for text in ("# tiny", *list(metadata.values())[:5], "seed 7", "| cider | 0.5000 |"):
+        assert text in card
+    save_to_preset(captioner, tmp_path / "own", metadata, card="My own words.")
+    assert (tmp_path / "own" / "README.md").read_text() == "My own words."
+
+
+def test_a_preset_decodes_as_it_was_scored(captioner, tmp_path):
+    decoding = {"beam_size": 4, "length_penalty": 0.7}
+    save_to_preset(captioner, tmp_path / "tiny", {"decoding": decoding})
+    assert from_preset(tmp_path / "tiny").sampler == BeamSearch(**decoding)

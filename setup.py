@@ -13,7 +13,13 @@ TRAIN = [  # scoring captions, drawing curves
 ]
 KERAS_CV = ["keras-cv==0.9.0"]
 DEMO = ["scikit-learn>=1.4,<2", "scikit-image>=0.24,<1"]  # photographs that may be shown
-TEST = [*TRAIN, *KERAS_CV, *DEMO, "pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.15,<1"]
+SERVE = [  # the server for one machine; the export and the client need none of it
+    "grpcio-health-checking>=1.85,<2",
+    "prometheus-client>=0.26,<1",
+    "starlette>=1.10,<2",
+    "uvicorn>=0.54,<1",
+]
+TEST = [*TRAIN, *KERAS_CV, *DEMO, *SERVE, "pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.15,<1"]
 
 setup(
     name="lrcn-zoo",
@@ -40,6 +46,7 @@ setup(
         "train": TRAIN,
         "keras-cv": KERAS_CV,
         "demo": DEMO,
+        "serve": SERVE,
         "test": TEST,
     },
     entry_points={"console_scripts": ["lrcn=zoo.cli:main"]},

@@ -1,4 +1,4 @@
-"""Trains, evaluates and exports the LRCN that describes photographs.
+"""Trains and evaluates the LRCN that describes photographs.
 
     python recipes/image_captioning.py train --dataset flickr8k --data DIR --run runs/flickr8k
     python recipes/image_captioning.py evaluate --model runs/flickr8k --dataset flickr8k \
@@ -29,8 +29,8 @@ from zoo.data import datasets
 from zoo.data.batches import feature_batches, image_batches, sampling_batches
 from zoo.data.photographs import Photographs
 from zoo.decoding import Constraints, Sampling
-from zoo.evaluation.captions import read_results
-from zoo.models.backbones import caffenet, efficientnet_lite0, vgg16
+from zoo.evaluation.captions import has_word, read_results
+from zoo.models.backbones import efficientnet_lite0, vgg16
 from zoo.presets import from_preset, save_to_preset
 from zoo.training.cider import CiderTraining, caption_reward
 from zoo.training.curves import draw_curves
@@ -42,7 +42,6 @@ from zoo.vocabulary import UNKNOWN, Vocabulary
 ENCODERS = {
     "efficientnet_lite0": efficientnet_lite0,
     "vgg16": functools.partial(vgg16, features="fc8", weights="imagenet"),
-    "caffenet": functools.partial(caffenet, features="fc8"),
 }
 MAX_WORDS = 20  # words of a caption that are trained on; authors' code
 MIN_COUNT = 5  # a rarer word is <unk>; authors' code
@@ -55,7 +54,7 @@ TERMS = {  # under which the weights may be used, as far as the data are concern
     "coco2017": "COCO's captions: CC BY 4.0; the photographs: Flickr's terms of use.",
 }
 SAMPLES = 5  # sentences drawn an image in stage 3
-PAPER = {  # the authors' solvers and prototxts, CaffeNet or VGG-16, frozen to fc7
+PAPER = {  # the authors' solvers; their per-layer rates have no counterpart here
     "embedding_dim": 1000,
     "lstm_units": 1000,
     "projection_dim": 0,
@@ -96,6 +95,8 @@ def train(options):
     held_out = photographs(dev_examples, encoder, cache)
     vocabulary = Vocabulary.from_captions(seen.captions, MIN_COUNT)
     token_ids, image_index = seen.encode_captions(vocabulary, MAX_WORDS)
+    # Batches already seen can be skipped only among the same images and captions.
+    keep_settings(run / "data.json", {"images and captions": seen.digest()})
     print(f"{len(seen.paths)} images, {len(token_ids)} captions, {len(vocabulary)} words")
 
     with strategy.scope():
@@ -130,7 +131,7 @@ def train(options):
     steps = -(-len(token_ids) // options.batch_size)
     with strategy.scope():
         model = captioner.on_features()
-        compile_teaching(model, options, options.learning_rate, steps * options.epochs)
+        compile_teaching(model, options, options.learning_rate, steps * options.epochs, 10.0)
     batches = functools.partial(
         feature_batches, seen.features, image_index, token_ids, options.batch_size, options.seed
     )
@@ -145,7 +146,7 @@ def train(options):
         with strategy.scope():
             model = captioner.on_caption_groups()
             rate = options.fine_tune_rate
-            compile_teaching(model, options, rate, steps * options.fine_tune_epochs)
+            compile_teaching(model, options, rate, steps * options.fine_tune_epochs, 25.0)
         batches = functools.partial(
             image_batches,
             seen.paths,
@@ -198,7 +199,9 @@ def train(options):
         "decoding": decoding,
     }
     save_to_preset(captioner, run / "model", metadata)
-    # What is scored is what was saved: a preset keeps half the precision.
+    # What is scored is what was saved and will be loaded: half the precision on disk, and this
+    # run's policy for layers forgotten.
+    keras.config.set_dtype_policy("float32")
     captioner = from_preset(run / "model")
     held_out.encode_again(captioner.image_encoder, cache)
     metrics = evaluate_captioner(captioner, held_out, decoding, MAX_WORDS, run / "metrics.json")
@@ -229,7 +232,19 @@ def evaluate(options):
 def score(options):
     """Scores captions that any program wrote, in COCO's results format."""
     examples = read_split(options, options.split)
-    metrics = write_report(examples, read_results(options.predictions), options.out)
+    captions = read_results(options.predictions)
+    scored = [e for e in examples if e.image_id in captions and any(map(has_word, e.captions))]
+    missing = len(examples) - len(scored)
+    if missing:
+        print(f"{missing} images have no prediction, or no caption to compare", file=sys.stderr)
+    unknown = captions.keys() - {example.image_id for example in examples}
+    if unknown or not scored:
+        raise ValueError(
+            f"{options.predictions} has captions of {len(unknown)} images that the split lacks, "
+            f"such as {sorted(unknown, key=str)[:3]}; of the split's images it has {len(scored)}."
+        )
+    captions = {example.image_id: captions[example.image_id] for example in scored}
+    metrics = write_report(scored, captions, options.out, {"num_missing": missing})
     print(json.dumps(metrics, indent=1))
 
 
@@ -292,17 +307,15 @@ def paper_optimizer(rate, clipnorm):
 
 def freeze_batch_statistics(network):
     """Keeps the batch statistics of a network, and of those inside it, as they are."""
-    for layer in network.layers:
+    for layer in network._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
-        elif isinstance(layer, keras.Model):
-            freeze_batch_statistics(layer)
 
 
-def compile_teaching(model, options, rate, steps):
+def compile_teaching(model, options, rate, steps, paper_clipnorm):
     """Compiles for cross-entropy of the next word, averaged over words that are there."""
     model.compile(
-        paper_optimizer(rate, 10.0) if options.paper else optimizer(rate, steps),
+        paper_optimizer(rate, paper_clipnorm) if options.paper else optimizer(rate, steps),
         WordCrossEntropy(),
         loss_weights=20.0 if options.paper else None,  # the authors' loss counts 20 times
         jit_compile=training.jit_compile(),

@@ -138,7 +138,7 @@ def test_thumbnails_are_small_and_tell_nothing_of_the_camera(tmp_path, photo):
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1", "I;16"])
 def test_any_kind_of_picture_is_shown(tmp_path, mode):
-    path = tmp_path / ("x.tiff" if mode in ("CMYK", "I;16") else "x.png")
+    path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
     Image.new(mode, (40, 30)).save(path)
     assert len(thumbnails(written(tmp_path, [Picture(path, ["x"])]))) == 1
 
@@ -180,3 +180,15 @@ def test_lines_that_are_one_string_are_refused(tmp_path, photo):
 def test_the_folder_of_a_page_is_made(tmp_path):
     write_gallery(tmp_path / "new" / "page.html", "t", [])
     assert (tmp_path / "new" / "page.html").read_text().endswith("</html>\n")
+
+
+@pytest.mark.parametrize("what", ["PostScript", "more than 40 megapixels"])
+def test_what_training_refuses_is_not_opened(tmp_path, what):
+    path = tmp_path / "picture.jpg"
+    if what == "PostScript":  # Pillow would run Ghostscript on it
+        Image.new("RGB", (8, 8)).save(path, "EPS")
+    else:
+        Image.new("1", (8000, 5001)).save(path, "PNG")
+    write_gallery(tmp_path / "page.html", "t", [Picture(path, ["a"])])
+    page = Reader((tmp_path / "page.html").read_text())
+    assert not page.all("img") and "cannot be read: picture.jpg" in page.text

@@ -491,5 +491,8 @@ def test_captions_of_any_program_are_scored_from_a_file(data, tmp_path, monkeypa
     assert metrics["bleu_1"] == pytest.approx(1) and metrics["num_images"] == len(entries)
     assert (tmp_path / "others-gallery.html").exists()
     file.write_text(json.dumps(entries[1:]))
-    with pytest.raises(SystemExit, match="ValueError"):
+    recipe.main(["score", "--predictions", str(file), *own, "--out", str(out)])
+    assert json.loads(out.read_text())["num_missing"] == 1
+    file.write_text(json.dumps([{"image_id": "stranger", "caption": "a"}]))
+    with pytest.raises(SystemExit, match="1 images that the split lacks, such as ..stranger"):
         recipe.main(["score", "--predictions", str(file), *own, "--out", str(out)])

@@ -96,3 +96,21 @@ def test_two_entries_with_one_id_are_refused(examples, encoder, tmp_path):
     twice = [examples[0], examples[4]._replace(image_id=0)]
     with pytest.raises(ValueError, match=r"image id 0: .*red.png and .*blue.png"):
         Photographs(twice, encoder, tmp_path / "cache")
+
+
+def test_images_that_are_lost_later_are_named(photos, encoder, tmp_path):
+    photos.encode_again(encoder, tmp_path / "again")
+    assert photos.features.shape == (2, 1, 3)
+    (tmp_path / "blue.png").unlink()
+    with pytest.raises(ValueError, match="1 images could be read before .*blue.png: missing"):
+        photos.encode_again(encoder, tmp_path / "again")
+
+
+def test_digest_changes_with_captions_and_order(photos):
+    before = photos.digest()
+    photos.examples.reverse()
+    assert photos.digest() != before
+    photos.examples.reverse()
+    assert photos.digest() == before
+    photos.examples[0].captions.append("one more")
+    assert photos.digest() != before

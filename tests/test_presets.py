@@ -163,10 +163,17 @@ def test_folder_that_holds_something_else_is_left_alone(captioner, tmp_path):
     assert content(tmp_path) == {"letters/to_my_aunt.txt": b"Dear aunt"}
 
 
+def test_preset_with_files_of_the_user_beside_it_is_left_alone(captioner, broken):
+    (broken / "precious.h5").write_text("weights of yesterday")
+    with pytest.raises(ValueError, match="or more: .*precious.h5"):
+        save_to_preset(captioner, broken)
+    assert content(broken)["precious.h5"] == b"weights of yesterday"
+
+
 def test_earlier_preset_is_replaced_whole(captioner, broken):
-    (broken / "left_over.txt").write_text("of yesterday")
+    (broken / "README.md").write_text("of yesterday")
     save_to_preset(captioner, broken)
-    assert "left_over.txt" not in content(broken)
+    assert b"of yesterday" not in content(broken)["README.md"]
     assert from_preset(broken).metadata == {"format": 1, "task": "image_captioning"}
     assert [path.name for path in broken.parent.iterdir()] == ["broken"]
 
@@ -272,3 +279,9 @@ def test_a_preset_decodes_as_it_was_scored(captioner, tmp_path):
     decoding = {"beam_size": 4, "length_penalty": 0.7}
     save_to_preset(captioner, tmp_path / "tiny", {"decoding": decoding})
     assert from_preset(tmp_path / "tiny").sampler == BeamSearch(**decoding)
+
+
+def test_unknown_decoding_is_a_clear_error(captioner, tmp_path):
+    save_to_preset(captioner, tmp_path / "tiny", {"decoding": {"beams": 4}})
+    with pytest.raises(ValueError, match="metadata.json, decoding: .*beams"):
+        from_preset(tmp_path / "tiny")

@@ -20,6 +20,6 @@ def __getattr__(name):
 
 # Importing zoo registers every model and layer, so that `keras.saving.load_model` finds them. Only
 # the command `lrcn` does not wait for Keras here: each of its commands imports what it needs.
-if pathlib.Path(sys.argv[0] if sys.argv else "").stem != "lrcn":
+if pathlib.Path(sys.argv[0] if sys.argv else "").name not in ("lrcn", "lrcn.exe"):
     import zoo.models.backbones
     import zoo.models.captioner  # noqa: F401

@@ -1,4 +1,4 @@
-"""The command line: `lrcn caption | audit | presets | demo`."""
+"""The command line: `lrcn caption | audit | presets | demo | export | serve`."""
 
 import argparse
 import dataclasses
@@ -29,7 +29,7 @@ def main(arguments=None):
     try:
         _import_tensorflow_quietly()
         sys.exit(options.command(options))
-    except (FileNotFoundError, ModuleNotFoundError, ValueError) as error:
+    except (OSError, ModuleNotFoundError, ValueError) as error:
         sys.exit(f"lrcn: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
@@ -171,6 +171,43 @@ def demo(options):
     return 0
 
 
+def export(options):
+    """Writes a model as a SavedModel for a TensorFlow model server."""
+    from zoo.presets import from_preset, model_card
+    from zoo.serving import export as exporting
+
+    captioner = from_preset(options.preset)
+    card = model_card(pathlib.Path(options.preset).name, captioner.metadata)
+    print(exporting.export(captioner, options.saved_models, options.name, card))
+    return 0
+
+
+def serve(options):
+    """Serves exported models on this machine until it is told to stop."""
+    try:
+        from zoo.serving import server
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'{error}. The server needs more packages: pip install "lrcn-zoo[serve]"'
+        ) from None
+    limits = {
+        name: getattr(options, name)
+        for name in ("max_message_bytes", "max_in_flight")
+        if getattr(options, name) is not None
+    }
+    server.serve(
+        options.saved_models,
+        host=options.host,
+        port=options.port,
+        rest_port=options.rest_port,
+        key=options.key,
+        certificate=options.certificate,
+        batch=options.batch,
+        **limits,
+    )
+    return 0
+
+
 def _import_tensorflow_quietly():
     """TensorFlow greets on stderr while it is imported, whatever its log level is."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -210,6 +247,13 @@ def _write_page(results, path):
     print(f"Pictures and captions: {path.resolve()}", file=sys.stderr)
 
 
+def _positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
+    return number
+
+
 def _parse(arguments):
     parser = argparse.ArgumentParser(prog="lrcn", description="LRCN: photographs into sentences.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -218,8 +262,10 @@ def _parse(arguments):
     p.set_defaults(command=caption)
     p.add_argument("pictures", nargs="+", metavar="FILE_OR_FOLDER")
     p.add_argument("--model", default=CAPTIONER, metavar="PRESET", help="name or folder")
-    p.add_argument("--beam", type=int, metavar="N", help="candidates kept; default: the preset's")
-    p.add_argument("--n-best", type=int, default=1, metavar="N", help="captions a picture")
+    p.add_argument(
+        "--beam", type=_positive, metavar="N", help="candidates kept; default: the preset's"
+    )
+    p.add_argument("--n-best", type=_positive, default=1, metavar="N", help="captions a picture")
     p.add_argument("--json", action="store_true", help="for scripts")
     p.add_argument("--html", metavar="FILE", help="also write a page with pictures and captions")
 
@@ -239,6 +285,29 @@ def _parse(arguments):
     p.set_defaults(command=demo)
     p.add_argument("--model", default=CAPTIONER, metavar="PRESET", help="name or folder")
     p.add_argument("--html", default="demo/index.html", metavar="FILE")
+
+    p = commands.add_parser("export", help="write a SavedModel for a model server")
+    p.set_defaults(command=export)
+    p.add_argument("preset", metavar="PRESET", help="name or folder")
+    p.add_argument("saved_models", metavar="SAVED_MODELS", help="folder of all served models")
+    p.add_argument("--name", default="lrcn_captioner", help="what clients ask for")
+
+    p = commands.add_parser(
+        "serve",
+        help="serve exported models on this machine",
+        description="For one machine. The same folder goes to the stock TensorFlow model server "
+        "as it is; that both answer alike rests on the tests, which were not run against it.",
+    )
+    p.set_defaults(command=serve)
+    p.add_argument("saved_models", metavar="SAVED_MODELS", help="folder, or a models.config")
+    p.add_argument("--host", default="127.0.0.1", help="where it listens; default: this machine")
+    p.add_argument("--port", type=int, default=8500, help="of gRPC")
+    p.add_argument("--rest-port", type=int, default=8501)
+    p.add_argument("--key", metavar="FILE", help="of TLS")
+    p.add_argument("--certificate", metavar="FILE", help="of TLS")
+    p.add_argument("--batch", metavar="FILE", help="merge requests as this parameters file says")
+    p.add_argument("--max-message-bytes", type=_positive)
+    p.add_argument("--max-in-flight", type=_positive)
     return parser.parse_args(arguments)
 
 

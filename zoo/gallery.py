@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
+FORMATS = ("JPEG", "PNG", "GIF", "BMP")  # as in training; Pillow reads others by running programs
+MAX_PIXELS = 40_000_000  # as in training
 THUMBNAIL_SIZE = 320  # pixels, the longer side
 JPEG_QUALITY = 80
 
@@ -125,7 +127,9 @@ def _card(picture):
 def _thumbnail(path):
     """Gives a small upright JPEG, or None if the picture cannot be read."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                return None
             image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))  # first, so that less is turned
             image = ImageOps.exif_transpose(image).convert("RGB")
         image.info.clear()  # comments and the like, which Pillow would copy

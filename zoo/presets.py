@@ -15,6 +15,7 @@ from zoo.vocabulary import Vocabulary
 
 SHIPPED = pathlib.Path(__file__).parent / "preset_files"
 FORMAT = 1  # of the folder; raised when an older program could not read it
+FILES = ("metadata.json", "config.json", "model.weights.h5", "assets/vocabulary.txt")
 TASKS = {"image_captioning": LRCNCaptioner}
 
 
@@ -84,7 +85,10 @@ def from_preset(preset):
             f"{model.decoder.vocabulary_size}. One of the files belongs to another preset."
         )
     model.metadata = metadata
-    model.sampler = BeamSearch(**metadata.get("decoding", {}))
+    try:
+        model.sampler = BeamSearch(**metadata.get("decoding", {}))
+    except TypeError as error:
+        raise ValueError(f"{folder / 'metadata.json'}, decoding: {error}") from None
     return model
 
 
@@ -95,7 +99,7 @@ def save_to_preset(model, folder, metadata=None, card=None):
 
     Args:
         model: `LRCNCaptioner` with a `vocabulary`.
-        folder: Folder to write. An earlier preset there is replaced, at once or not at all.
+        folder: Folder to write. An earlier preset there goes when the new one is whole.
         metadata: Dict that JSON can hold: `data`, `scores`, `terms`, `decoding`, ...
         card: Text of the model card, Markdown; None makes one of the metadata.
 
@@ -107,8 +111,8 @@ def save_to_preset(model, folder, metadata=None, card=None):
         raise ValueError(
             "A preset speaks words, and this model has no vocabulary: set `model.vocabulary`."
         )
-    if folder.exists() and any(folder.iterdir()) and not (folder / "metadata.json").exists():
-        raise ValueError(f"{folder} holds something else than a preset. Choose another folder.")
+    if folder.exists() and any(folder.iterdir()):
+        _check_that_it_is_ours(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -155,6 +159,17 @@ def model_card(name, metadata):
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _check_that_it_is_ours(folder):
+    """Refuses to replace a folder that holds more, or something else, than a preset."""
+    files = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()}
+    ours = "metadata.json" in files and _read_json(folder, "metadata.json").get("task") in TASKS
+    if not ours or not files <= {*FILES, "README.md"}:
+        raise ValueError(
+            f"{folder} holds something else than a preset of this package, or more: "
+            f"{', '.join(sorted(files))}. Choose another folder."
+        )
+
+
 def _put_in_place(aside, folder):
     """Gives a finished folder its name; an earlier one of that name goes only after that."""
     if not folder.exists():
@@ -173,11 +188,7 @@ def _put_in_place(aside, folder):
 def _find(preset):
     shipped = presets()
     folder = SHIPPED / preset if preset in shipped else pathlib.Path(preset)
-    missing = [
-        name
-        for name in ("metadata.json", "config.json", "model.weights.h5", "assets/vocabulary.txt")
-        if not (folder / name).exists()
-    ]
+    missing = [name for name in FILES if not (folder / name).exists()]
     if missing:
         raise ValueError(
             f"{str(preset)!r} is neither a preset of this package ({', '.join(shipped)}) nor a "

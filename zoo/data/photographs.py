@@ -1,5 +1,8 @@
 """A split of a captioned data set, as a frozen encoder sees it."""
 
+import hashlib
+import json
+
 import numpy as np
 
 from zoo.data.captions import encode_captions
@@ -64,6 +67,11 @@ class Photographs:
         path, reason = next(iter(self.skipped.items()))
         return f"{len(self.skipped)} images were left out, the first one {path}: {reason}"
 
+    def digest(self):
+        """Gives a hash of the images' ids and captions, in their order."""
+        named = [[example.image_id, example.captions] for example in self.examples]
+        return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+
     def encode_captions(self, vocabulary, max_words):
         """Encodes all captions.
 
@@ -90,8 +98,18 @@ class Photographs:
         return grouped
 
     def encode_again(self, encoder, cache_dir, views=("full",)):
-        """Replaces the features by those of another, or a changed, encoder."""
-        self.features, _ = _encode(self.examples, encoder, cache_dir, views)
+        """Replaces the features by those of another, or a changed, encoder.
+
+        Raises:
+            ValueError: If an image that could be read before cannot be read any more.
+        """
+        self.features, readable = _encode(self.examples, encoder, cache_dir, views)
+        lost = [path for path, good in zip(self.paths, readable, strict=True) if not good]
+        if lost:
+            raise ValueError(
+                f"{len(lost)} images could be read before and cannot be now, the first one "
+                f"{lost[0]}: {explain(lost[0])}. Bring them back, and give the command again."
+            )
 
 
 def _has_word(caption):

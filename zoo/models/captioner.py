@@ -59,9 +59,12 @@ def lrcn_captioner(
 
     ```python
     captioner = lrcn_captioner(efficientnet_lite0(), vocabulary_size=2548, lstm_units=512)
-    captioner.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    loss = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, reduction="mean_with_sample_weight"
+    )
+    captioner.compile("adam", loss, jit_compile=False)  # on a CPU, XLA only costs time
     captioner.fit(batches)
-    token_ids, log_probs = captioner.generate(images)
+    token_ids, log_probs, word_log_probs = captioner.generate(images)
     ```
 
     Source:

@@ -39,7 +39,8 @@ def evaluate_captioner(captioner, photos, decoding, max_words, out):
         captioner: `zoo.LRCNCaptioner` with a vocabulary.
         photos: `zoo.data.photographs.Photographs`.
         decoding: Dict of arguments of `zoo.decoding.BeamSearch`.
-        max_words: Longest reference that perplexity is computed on.
+        max_words: Words of a reference that perplexity counts. Of a longer one, as in training,
+            the first so many, and no end.
         out: JSON file of the metrics; predictions and gallery are written beside it.
 
     Returns:
@@ -49,9 +50,9 @@ def evaluate_captioner(captioner, photos, decoding, max_words, out):
     sentences = captioner.caption(photos.features[:, 0], BeamSearch(**decoding))
     hypotheses = dict(zip(photos.references, sentences, strict=True))
     token_ids, image_index = photos.encode_captions(captioner.vocabulary, max_words)
-    log_probs, _ = captioner.score(photos.features[image_index, 0], token_ids, batch_size=100)
-    words = np.count_nonzero(token_ids, axis=1) + 1  # and the end
-    more = {"perplexity": perplexity(log_probs, words), **decoding}
+    _, log_probs = captioner.score(photos.features[image_index, 0], token_ids, batch_size=100)
+    words = np.minimum(np.count_nonzero(token_ids, axis=1) + 1, max_words)  # and the end
+    more = {"perplexity": perplexity(log_probs[:, :max_words].sum(1), words), **decoding}
     return write_report(photos.examples, hypotheses, out, more)
 
 

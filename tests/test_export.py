@@ -1,0 +1,256 @@
+"""An exported captioner answers as the library does, and spoils no neighbour's row."""
+
+import base64
+import collections
+import io
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+import zlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+from zoo import lrcn_captioner
+from zoo.data.images import decode_image, resize_image
+from zoo.decoding import BeamSearch, Constraints
+from zoo.models.backbones import image_encoder
+from zoo.serving import export as exporting
+from zoo.serving.batching_parameters import read_parameters
+from zoo.vocabulary import Vocabulary
+
+HERE = pathlib.Path(__file__).parent
+SIGNATURES = {"serving_default", "sample", "score", "features", "score_features"}
+NOT_IN_A_STOCK_SERVER = ("PyFunc", "Xla", "Cudnn", "NormalizeUTF8", "RegexSplit", "TFText")
+
+
+@pytest.fixture(scope="module")
+def captioner():
+    keras.utils.set_random_seed(3)
+    network = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(6, 3, strides=4)])
+    captioner = lrcn_captioner(image_encoder(network, (1 / 255, 0.0)), 9, lstm_units=8)
+    words = ["<eos>", "<unk>", "a", "red", "blue", "square", "café", "on", "grass"]
+    captioner.vocabulary = Vocabulary(words)
+    for weight in captioner.decoder.trainable_variables:  # or all sentences would be alike
+        weight.assign(np.array(weight) * 12)
+    return captioner
+
+
+@pytest.fixture(scope="module")
+def version(captioner, tmp_path_factory):
+    return exporting.export(captioner, tmp_path_factory.mktemp("saved_models"), card="# Tiny")
+
+
+@pytest.fixture(scope="module")
+def served(version):
+    return tf.saved_model.load(str(version)).signatures
+
+
+def picture(colour, kind="PNG", size=(30, 20)):
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, kind)
+    return file.getvalue()
+
+
+def bomb(side=13000):
+    """A PNG of 169 megapixels in some kilobytes."""
+
+    def chunk(name, data):
+        checked = name + data
+        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    rows = zlib.compress(bytes(side * (3 * side + 1)), 9)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+GOOD = [
+    picture(c, k) for c, k in (("red", "PNG"), ("blue", "JPEG"), ("green", "BMP"), ("gray", "GIF"))
+]
+BAD = {"empty": b"", "not an image": b"hello", "damaged": GOOD[1][:400]}
+
+
+def library_images(pictures):
+    return np.stack([resize_image(decode_image(one), 16).numpy() for one in pictures])
+
+
+def test_served_caption_is_the_local_caption(captioner, served):
+    answer = served["serving_default"](image_bytes=tf.constant(GOOD))
+    local = captioner.generate(
+        library_images(GOOD), BeamSearch(5, n_best=3), constraints=Constraints((1,))
+    )
+    sentences = [[captioner.vocabulary.decode(ids) for ids in row] for row in local.token_ids]
+    decoded = [[text.decode() for text in row] for row in answer["captions"].numpy()]
+    assert decoded == sentences and len({row[0] for row in sentences}) > 1
+    np.testing.assert_allclose(answer["log_probs"], local.log_probs, atol=1e-4)
+    np.testing.assert_array_equal(answer["caption"], answer["captions"][:, 0])
+    np.testing.assert_allclose(answer["log_prob"], answer["log_probs"][:, 0])
+    assert set(answer["status"].numpy()) == {b"ok"}
+
+
+def test_served_score_is_the_local_score(captioner, served):
+    sentences = ["A red square.", "a zebra", "", "café on grass"]
+    local, _ = captioner.score(library_images(GOOD), sentences)
+    asked = {"image_bytes": tf.constant(GOOD), "sentence": tf.constant(sentences)}
+    np.testing.assert_allclose(served["score"](**asked)["log_prob"], local, atol=1e-4)
+    features = served["features"](image_bytes=tf.constant(GOOD))["features"]
+    np.testing.assert_allclose(features, captioner.encode(library_images(GOOD)), atol=1e-5)
+    again = served["score_features"](features=features, sentence=tf.constant(sentences))
+    np.testing.assert_allclose(again["log_prob"], local, atol=1e-4)
+
+
+@pytest.mark.parametrize("signature", sorted(SIGNATURES - {"score_features"}))
+def test_a_bad_image_spoils_its_own_row_only(served, signature):
+    more = {
+        "sample": {"seed": tf.int64, "temperature": tf.float32, "top_p": tf.float32},
+        "score": {"sentence": tf.string},
+    }.get(signature, {})
+
+    def ask(pictures):
+        inputs = {name: tf.ones(len(pictures), t) for name, t in more.items() if t != tf.string}
+        if "sentence" in more:
+            inputs["sentence"] = tf.fill(len(pictures), "a square")
+        return served[signature](image_bytes=tf.constant(pictures), **inputs)
+
+    alone, mixed = ask(GOOD), ask([BAD["empty"], *GOOD, BAD["not an image"], BAD["damaged"]])
+    expected = ["empty", *["ok"] * len(GOOD), "not an image", "damaged"]
+    assert [status.decode() for status in mixed["status"].numpy()] == expected
+    for name, values in alone.items():
+        among = mixed[name].numpy()
+        if values.dtype == tf.string:
+            np.testing.assert_array_equal(among[1:-2], values)
+        else:
+            np.testing.assert_allclose(among[1:-2], values, atol=1e-5)
+            assert not among[[0, -2, -1]].any()
+    assert [s.decode() for s in ask(list(BAD.values()))["status"].numpy()] == list(BAD)
+
+
+def test_a_sampled_sentence_depends_on_its_own_seed_only(served):
+    def ask(seeds, temperature=1.0):
+        n = len(seeds)
+        return served["sample"](
+            image_bytes=tf.constant(GOOD[:1] * n),
+            seed=tf.constant(seeds, tf.int64),
+            temperature=tf.fill([n], temperature),
+            top_p=tf.ones(n),
+        )["caption"].numpy()
+
+    many = ask(list(range(20)))
+    assert len(set(many)) > 5
+    assert ask([7]) == many[7]
+    assert len(set(ask(list(range(20)), 1e-9))) == 1  # so cold that it is greedy
+
+
+def test_export_uses_core_ops_only(version):
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((version / "saved_model.pb").read_bytes())
+    graph = model.meta_graphs[0].graph_def
+    functions = graph.library.function
+    ops = collections.Counter(node.op for node in graph.node)
+    for function in functions:
+        ops.update(node.op for node in function.node_def)
+        assert not function.attr["_XlaMustCompile"].b
+    ours = {function.signature.name for function in functions}
+    listed = set((HERE / "served_ops.txt").read_text().split())
+    assert set(ops) - ours == listed, "new ops? Is each one in the stock server's build?"
+    assert not [op for op in listed if any(word in op for word in NOT_IN_A_STOCK_SERVER)]
+    assert set(model.meta_graphs[0].signature_def) - {"__saved_model_init_op"} == SIGNATURES
+    for definition in model.meta_graphs[0].signature_def.values():
+        for name, tensor in definition.outputs.items():
+            if name != "__saved_model_init_op":
+                assert tensor.tensor_shape.dim[0].size == -1 and not name.endswith("_bytes")
+
+
+def through_c_api(version, pictures, signature="serving_default"):
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((version / "saved_model.pb").read_bytes())
+    definition = model.meta_graphs[0].signature_def[signature]
+    values = [base64.b64encode(one).decode() for one in pictures]
+    name = definition.inputs["image_bytes"].name
+    wanted = ("captions", "log_probs", "status")
+    request = {
+        "inputs": {name: {"dtype": "string", "values": values}},
+        "outputs": [definition.outputs[output].name for output in wanted],
+    }
+    done = subprocess.run(
+        [sys.executable, HERE / "c_api.py", pathlib.Path(tf.__file__).parent, version],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    captions, log_probs, status = json.loads(done.stdout)
+    captions = [[base64.b64decode(text).decode() for text in row] for row in captions]
+    status = [base64.b64decode(text).decode() for text in status]
+    megabytes = int(done.stderr.split()[-2])
+    return captions, log_probs, status, megabytes
+
+
+def test_the_servers_loader_gives_the_same_answers_and_survives_a_bomb(version, served):
+    eight = [*GOOD, *GOOD[:3]]
+    captions, log_probs, status, before = through_c_api(version, eight)
+    answer = served["serving_default"](image_bytes=tf.constant(eight))
+    assert captions == [[t.decode() for t in row] for row in answer["captions"].numpy()]
+    np.testing.assert_allclose(log_probs, answer["log_probs"], atol=1e-4)
+    with_bomb = through_c_api(version, [*eight[:3], bomb(), *eight[3:]])
+    assert with_bomb[2] == [*status[:3], "too large", *status[3:]]
+    assert with_bomb[0][:3] + with_bomb[0][4:] == captions
+    assert with_bomb[3] < before + 200  # decoded, it would be 500 MB, and as float 2 GB
+
+
+def test_every_export_is_a_new_version_and_a_failed_one_leaves_nothing(
+    captioner, tmp_path, monkeypatch
+):
+    first = exporting.export(captioner, tmp_path, "tiny")
+    assert first.name == "1"
+    monkeypatch.setattr(exporting, "_write_warm_up", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        exporting.export(captioner, tmp_path, "tiny")
+    assert [folder.name for folder in (tmp_path / "tiny").iterdir()] == ["1"]
+    (tmp_path / "tiny" / "7").mkdir()
+    monkeypatch.setattr(exporting, "_write_warm_up", lambda *_: None)
+    assert exporting.export(captioner, tmp_path, "tiny").name == "8"
+
+
+def test_a_model_without_words_is_refused(captioner, tmp_path):
+    with pytest.raises(ValueError, match="image encoder and a vocabulary"):
+        exporting.export(lrcn_captioner(4, 9, lstm_units=4), tmp_path)
+    with pytest.raises(ValueError, match="plain name"):
+        exporting.export(captioner, tmp_path, "../elsewhere")
+
+
+def test_warm_up_requests_are_real_ones(version, served):
+    path = version / "assets.extra" / "tf_serving_warmup_requests"
+    seen = set()
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        inputs = {name: tf.constant(tf.make_ndarray(t)) for name, t in request.inputs.items()}
+        size = next(iter(inputs.values())).shape[0]
+        seen.add((request.model_spec.signature_name, size))
+        if size < 3:
+            served[request.model_spec.signature_name](**inputs)
+    assert seen == {(name, size) for name in SIGNATURES for size in exporting.BATCH_SIZES}
+
+
+def test_what_lies_beside_the_model_can_be_read(captioner, version):
+    words = Vocabulary.load(version / "assets" / "vocabulary.txt").words
+    assert words == captioner.vocabulary.words
+    assert (version / "README.md").read_text() == "# Tiny"
+    config = model_server_config_pb2.ModelServerConfig()
+    text_format.Parse((version.parents[1] / "models.config").read_text(), config)
+    entry = config.model_config_list.config[0]
+    assert (entry.name, entry.base_path) == ("lrcn_captioner", "/models/lrcn_captioner")
+    parameters = read_parameters(HERE.parent / "saved_models" / "batching_parameters.txt")
+    assert tuple(parameters.allowed_batch_sizes) == exporting.BATCH_SIZES

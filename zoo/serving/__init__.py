@@ -1,0 +1,1 @@
+"""Trained models on a model server: export, server, client."""

@@ -1,0 +1,152 @@
+"""What an exported captioner answers: from raw image bytes to sentences, in core TensorFlow ops.
+
+A server merges requests of many clients into one batch, so every function here keeps its rows
+apart: a bad image spoils its own row only.
+"""
+
+import tensorflow as tf
+
+from zoo.data.captions import tokenize_in_graph
+from zoo.data.images import OK, decode_image, image_status, resize_image
+from zoo.decoding import EOS, BeamSearch, Constraints
+from zoo.decoding.sampling import invert, write
+from zoo.models.captioner import MAX_WORDS
+from zoo.vocabulary import UNKNOWN
+
+STATUS = ("ok", "empty", "not an image", "too large", "damaged")  # by zoo.data.images' numbers
+DAMAGED = STATUS.index("damaged")
+N_BEST = 3  # captions of an image in an answer
+CONSTRAINTS = Constraints(forbidden_ids=(UNKNOWN,))
+
+
+class CaptionerSignatures(tf.Module):
+    """The functions of an exported captioner, and the weights that they use.
+
+    Args:
+        captioner: `zoo.LRCNCaptioner` with a vocabulary.
+        beam_size: Width of the beam.
+        length_penalty: See `zoo.decoding.BeamSearch`.
+    """
+
+    def __init__(self, captioner, beam_size=5, length_penalty=0.0):
+        super().__init__()
+        self.encoder, self.decoder = captioner.image_encoder, captioner.decoder
+        self.size = self.encoder.input_shape[1]
+        self.feature_dim = captioner.feature_dim
+        self.sampler = BeamSearch(beam_size, min(N_BEST, beam_size), length_penalty)
+        # TensorFlow saves what it can find from here.
+        self.weights = [variable.value for variable in captioner.variables]
+        words = captioner.vocabulary.words
+        self.words = tf.constant(["", *words[1:]])  # the end is no word
+        self.word_ids = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(tf.constant(words), tf.range(len(words))), UNKNOWN
+        )
+
+    def signatures(self):
+        """Dict from a signature's name to a concrete function; batch first everywhere."""
+        image = tf.TensorSpec([None], tf.string, name="image_bytes")
+        sentence = tf.TensorSpec([None], tf.string, name="sentence")
+        features = tf.TensorSpec([None, self.feature_dim], tf.float32, name="features")
+        seed = tf.TensorSpec([None], tf.int64, name="seed")
+        temperature = tf.TensorSpec([None], tf.float32, name="temperature")
+        top_p = tf.TensorSpec([None], tf.float32, name="top_p")
+        wanted = {
+            "serving_default": (self.caption, [image]),
+            "sample": (self.sample, [image, seed, temperature, top_p]),
+            "score": (self.score, [image, sentence]),
+            "features": (self.encode, [image]),
+            "score_features": (self.score_features, [features, sentence]),
+        }
+        return {
+            name: tf.function(function, input_signature=specs, autograph=False)
+            for name, (function, specs) in wanted.items()
+        }
+
+    def caption(self, image_bytes):
+        """`image_bytes` string `(B,)` to the best sentences, best first."""
+        features, status = self._look(image_bytes)
+        decoded = self.decoder.search(features, self.sampler, MAX_WORDS, CONSTRAINTS)
+        good = status == OK
+        captions = tf.where(good[:, None], self._sentences(decoded.token_ids), "")
+        log_probs = tf.where(good[:, None], decoded.log_probs, 0.0)
+        return {
+            "caption": captions[:, 0],
+            "log_prob": log_probs[:, 0],
+            "captions": captions,
+            "log_probs": log_probs,
+            "status": tf.gather(STATUS, status),
+        }
+
+    def sample(self, image_bytes, seed, temperature, top_p):
+        """Draws one sentence a row, by the row's own seed and settings."""
+        features, status = self._look(image_bytes)
+        # One draw a row: what a row gets does not depend on its neighbours.
+        uniforms = tf.map_fn(
+            lambda s: tf.random.stateless_uniform([MAX_WORDS], tf.stack([s, 0])),
+            seed,
+            fn_output_signature=tf.TensorSpec([MAX_WORDS], tf.float32),
+        )
+        temperature = tf.clip_by_value(temperature, 1e-3, 1e3)[:, None]
+        top_p = tf.clip_by_value(top_p, 1e-6, 1.0)[:, None]
+
+        def choose(logits, position):
+            return invert(logits, tf.gather(uniforms, position, axis=1), temperature, top_p=top_p)
+
+        rows, state = tf.shape(image_bytes)[0], self.decoder.start(features)
+        decoded = write(self.decoder.step, state, rows, MAX_WORDS, CONSTRAINTS, choose)
+        good = status == OK
+        return {
+            "caption": tf.where(good, self._sentences(decoded.token_ids), ""),
+            "log_prob": tf.where(good, decoded.log_probs, 0.0),
+            "status": tf.gather(STATUS, status),
+        }
+
+    def score(self, image_bytes, sentence):
+        """Log-probability of a sentence, its end included, for each image."""
+        features, status = self._look(image_bytes)
+        log_prob = self.score_features(features, sentence)["log_prob"]
+        return {
+            "log_prob": tf.where(status == OK, log_prob, 0.0),
+            "status": tf.gather(STATUS, status),
+        }
+
+    def encode(self, image_bytes):
+        """Features of each image, zeros for a bad one."""
+        features, status = self._look(image_bytes)
+        return {"features": features, "status": tf.gather(STATUS, status)}
+
+    def score_features(self, features, sentence):
+        """Log-probability of a sentence, its end included, for each row of features."""
+        token_ids = self.word_ids.lookup(tokenize_in_graph(sentence)).to_tensor(EOS)
+        # At least one column: an empty sentence is its end alone.
+        token_ids = tf.pad(token_ids, [[0, 0], [0, 1]])
+        return {"log_prob": self.decoder.log_probs(features, token_ids)[0]}
+
+    def _look(self, image_bytes):
+        """Features `(B, F)` and status int32 `(B,)`; zeros where there is no image."""
+        rows = tf.shape(image_bytes)[0]
+        status = tf.map_fn(image_status, image_bytes, fn_output_signature=tf.int32)
+
+        def read(row, one):
+            return row, resize_image(decode_image(one), self.size)
+
+        # A map over rows would fail as a whole; a pipeline leaves the bad ones out.
+        good = tf.data.Dataset.from_tensor_slices((tf.range(rows), image_bytes))
+        good = good.map(read, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+        # One batch has to come even where every row is bad: it ends with a row beyond the last.
+        nothing = tf.zeros((1, self.size, self.size, 3))
+        beyond = tf.data.Dataset.from_tensor_slices((rows[None], nothing))
+        both = good.concatenate(beyond).batch(tf.cast(rows, tf.int64) + 1)
+        where, images = both.get_single_element()
+        # It is encoded only then: convolutions refuse an empty batch.
+        used = tf.maximum(tf.shape(where)[0] - 1, 1)
+        where, features = where[:used, None], self.encoder(images[:used], training=False)
+        features = tf.scatter_nd(where, features, (rows + 1, self.feature_dim))[:rows]
+        decoded = tf.scatter_nd(where, tf.ones(used, tf.int32), (rows + 1,))[:rows] > 0
+        status = tf.where(decoded, OK, tf.where(status == OK, DAMAGED, status))
+        return features, status
+
+    def _sentences(self, token_ids):
+        """Strings from ids `(..., words)`."""
+        words = tf.gather(self.words, token_ids)
+        return tf.strings.strip(tf.strings.reduce_join(words, axis=-1, separator=" "))

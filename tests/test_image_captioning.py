@@ -451,7 +451,7 @@ def test_half_precision_trains_the_network_and_writes_captions(precision, data):
         encoder = keras.saving.load_model(data / "tiny.keras")
         captioner = recipe.zoo.lrcn_captioner(encoder, 7, lstm_units=6, embedding_dim=5)
         model = captioner.on_caption_groups()
-        recipe.compile_teaching(model, options, 0.01, 10)
+        recipe.compile_teaching(model, options, 0.01, 10, 10.0)
         before = [np.array(v) for v in model.trainable_variables]
         batches = image_batches(paths, token_ids, 32, 2, 0, 0)
         loss = model.fit(batches, verbose=0, shuffle=False).history["loss"][0]

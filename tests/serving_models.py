@@ -13,11 +13,16 @@ import threading
 
 import grpc
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow.core.framework import tensor_pb2
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import (
+    predict_pb2,
+    prediction_log_pb2,
+    prediction_service_pb2_grpc,
+)
 
 from zoo import lrcn_captioner
 from zoo.models.backbones import image_encoder
@@ -28,7 +33,7 @@ from zoo.vocabulary import Vocabulary
 
 LOOPBACK = "127.0.0.1"
 X = [[1.0, 2.0], [3.0, 4.0]]
-WORDS = ["<eos>", "<unk>", "a", "red", "blue", "square"]
+WORDS = ["<eos>", "<unk>", "a", "red", "blue", "square", "café", "on", "grass"]
 
 
 class Toy(tf.Module):
@@ -50,6 +55,19 @@ class Toy(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
     def regress(self, inputs):
         return {"outputs": self.factor * tf.cast(tf.strings.length(inputs), tf.float32)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+    def weigh(self, inputs):
+        """The features of an example, which are of three types: their sum, and 100 a letter."""
+        types = {"whole": tf.int64, "decimal": tf.float32, "text": tf.string}
+        features = {name: tf.io.RaggedFeature(dtype) for name, dtype in types.items()}
+        features = tf.io.parse_example(inputs, features)
+        letters = tf.reduce_sum(tf.strings.length(features["text"]), axis=1)
+        whole = tf.reduce_sum(features["whole"], axis=1)
+        decimal = tf.reduce_sum(features["decimal"], axis=1)
+        return {
+            "outputs": tf.cast(whole, tf.float32) + decimal + 100 * tf.cast(letters, tf.float32)
+        }
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, "n")])
     def kinds(self, n):
@@ -83,7 +101,7 @@ def folder_for_this_run():
 def toy_export(factor):
     folder = folder_for_this_run()
     toy = Toy(factor)
-    names = ("classify", "regress", "kinds", "mean", "pick", "slow")
+    names = ("classify", "regress", "weigh", "kinds", "mean", "pick", "slow")
     signatures = {"serving_default": toy.multiply, **{name: getattr(toy, name) for name in names}}
     tf.saved_model.save(toy, folder, signatures=signatures)
     return folder
@@ -100,10 +118,12 @@ def write_toy(saved_models, version=1, factor=2.0, name="toy"):
 
 @functools.cache
 def tiny_captioner():
-    keras.utils.set_random_seed(0)
-    network = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3, strides=4)])
+    keras.utils.set_random_seed(3)
+    network = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(6, 3, strides=4)])
     captioner = lrcn_captioner(image_encoder(network, (1 / 255, 0.0)), len(WORDS), lstm_units=8)
     captioner.vocabulary = Vocabulary(WORDS)
+    for weight in captioner.decoder.trainable_variables:  # or all sentences would be alike
+        weight.assign(np.array(weight) * 12)
     return captioner
 
 
@@ -111,8 +131,17 @@ def tiny_captioner():
 def captioner_export():
     """Folder with an exported captioner of 16 pixels and 8 units."""
     saved_models = folder_for_this_run()
-    export(tiny_captioner(), saved_models)
+    export(tiny_captioner(), saved_models, card="# Tiny")
     return saved_models
+
+
+def warm_up_requests(version):
+    """`ModelSpec` and dict of arrays of each record."""
+    path = version / "assets.extra" / "tf_serving_warmup_requests"
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        yield request.model_spec, inputs
 
 
 def predict(spec="name: 'toy'", inputs=None, output_filter=()):

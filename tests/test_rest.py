@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from serving_models import LOOPBACK, X, predict, running, stub_of, write_toy
 
-from zoo.serving import rest_json
+from zoo.serving import rest_json, rest_tensors
 from zoo.serving.errors import HTTP_STATUS
 
 
@@ -38,12 +38,16 @@ def ask(server):
 
 
 TOY = "/v1/models/toy"
-PREDICT = f"{TOY}:predict"
+PREDICT, CLASSIFY, REGRESS = (f"{TOY}:{method}" for method in ("predict", "classify", "regress"))
 SUMS = [3.0, 7.0]
 
 
 def b64(value):
     return {"b64": base64.b64encode(value).decode()}
+
+
+def weigh(*examples, **more):
+    return {"signature_name": "weigh", "examples": examples, **more}
 
 
 def test_rows_are_answered_in_rows(ask):
@@ -80,6 +84,24 @@ def test_outputs_called_bytes_are_base64_and_others_are_text(ask):
     )
 
 
+def test_classes_come_with_their_scores(ask):
+    body = {"signature_name": "classify", "examples": [{}, {"text": "two"}]}
+    row = [["no", 0.25], ["yes", 0.75]]
+    assert ask(CLASSIFY, body) == (200, {"results": [row, row]})
+    assert ask(f"{TOY}/versions/3:classify", body) == (200, {"results": [row, row]})
+
+
+def test_features_are_examples_of_their_types(ask):
+    every = {"whole": [1, 2], "decimal": 0.1, "text": ["ab", b64(b"\xff")]}
+    code, answer = ask(
+        REGRESS, weigh(every, {"whole": 7}, {}, {"whole": [True, False], "text": []})
+    )
+    assert (code, answer) == (200, {"results": [303.1, 7.0, 0.0, 1.0]})
+    shared = {"decimal": [0.5, 0.25], "text": "a"}
+    code, answer = ask(REGRESS, weigh({"whole": 7}, {}, context=shared))
+    assert (code, answer) == (200, {"results": [107.75, 100.75]})
+
+
 def test_status_and_metadata_have_the_stock_servers_form(ask):
     status = {"error_code": "OK", "error_message": ""}
     version = {"version": "3", "state": "AVAILABLE", "status": status}
@@ -97,6 +119,8 @@ def test_status_and_metadata_have_the_stock_servers_form(ask):
 
 HANDLER, JSON = "model_servers/http_rest_api_handler.cc", "util/json_tensor.cc"
 SERVER, CORE = "model_servers/http_server.cc", "core/basic_manager.cc"
+CLASSIFIER = "servables/tensorflow/classifier.cc"
+PARSER = "tensorflow/core/util/example_proto_fast_parsing.cc"
 # What is wrong, path, body, HTTP status, and the file in tensorflow_serving/ that decides it.
 ERRORS = [
     ("unknown model", "/v1/models/other", None, 404, "model_servers/get_model_status_impl.cc"),
@@ -117,6 +141,7 @@ ERRORS = [
     ("JSON without end", PREDICT, b"[" * 50_000, 400, JSON),
     ("no object", PREDICT, [1], 400, JSON),
     ("a signature that is no name", PREDICT, {"signature_name": 1, "instances": X}, 400, JSON),
+    ("half a letter", PREDICT, {"signature_name": "\ud800", "instances": X}, 400, JSON),
     ("neither rows nor columns", PREDICT, {"rows": X}, 400, JSON),
     ("rows and columns", PREDICT, {"instances": X, "inputs": X}, 400, JSON),
     ("no row", PREDICT, {"instances": []}, 400, JSON),
@@ -137,6 +162,22 @@ ERRORS = [
     ("fractions for integers", PREDICT, {"signature_name": "kinds", "instances": [1.5]}, 400, JSON),
     ("large for int32", PREDICT, {"signature_name": "kinds", "instances": [2**31]}, 400, JSON),
     ("no rows in the answer", PREDICT, {"signature_name": "mean", "instances": [1]}, 400, JSON),
+    ("no examples", CLASSIFY, {"signature_name": "classify"}, 400, JSON),
+    ("no example", CLASSIFY, {"signature_name": "classify", "examples": []}, 400, JSON),
+    ("an example that is no object", REGRESS, weigh([1]), 400, JSON),
+    ("a context that is no object", REGRESS, weigh({}, context=[1]), 400, JSON),
+    ("a feature of two types", REGRESS, weigh({"whole": [1, 1.5]}), 400, JSON),
+    ("a feature of text and numbers", REGRESS, weigh({"text": ["a", 1]}), 400, JSON),
+    ("a feature of lists", REGRESS, weigh({"whole": [[1]]}), 400, JSON),
+    ("a feature of nothing", REGRESS, weigh({"whole": None}), 400, JSON),
+    ("a feature of objects", REGRESS, weigh({"text": {"a": "b"}}), 400, JSON),
+    ("a feature beyond int64", REGRESS, weigh({"whole": 2**63}), 400, JSON),
+    ("a feature beyond float32", REGRESS, weigh({"decimal": 1e39}), 400, JSON),
+    ("a name with half a letter", REGRESS, weigh({"\ud800": 1}), 400, JSON),
+    ("a feature of another type", REGRESS, weigh({"whole": 1.5}), 400, PARSER),
+    ("unknown model", "/v1/models/other:classify", weigh({}), 404, CORE),
+    ("unknown signature", CLASSIFY, {"signature_name": "a", "examples": [{}]}, 400, CLASSIFIER),
+    ("a signature for predict", CLASSIFY, {"examples": [{}]}, 400, CLASSIFIER),
     ("a row of another length", PREDICT, {"instances": [[1, 2, 3]]}, 400, SERVER),
 ]
 
@@ -157,6 +198,10 @@ def test_errors_are_json_with_the_stock_servers_status(ask, path, body, code):
 def test_error_says_what_was_expected(ask):
     _, answer = ask(PREDICT, {"instances": [["a", "b"]]})
     assert answer["error"] == 'x: "a" is not of the expected type float32'
+    _, answer = ask(REGRESS, weigh({"decimal": [1.5, 1]}))
+    assert answer["error"] == (
+        'The feature "decimal": expected values of one type. Got float32 and int64: [1.5, 1]'
+    )
     _, answer = ask("/v1/models")
     assert answer["error"] == "Malformed request: GET /v1/models"
 
@@ -170,7 +215,6 @@ def test_request_that_is_too_large_is_turned_away(ask):
 def test_what_is_not_the_api_is_not_found(ask):
     assert ask("/etc/passwd")[0] == 404
     assert ask(PREDICT, b"{}", method="DELETE")[0] == 405
-    assert ask(f"{TOY}:classify", {"examples": [{}]})[0] == 501
 
 
 def test_every_code_has_its_http_status():
@@ -195,7 +239,7 @@ def test_every_code_has_its_http_status():
 
 def test_floats_are_written_as_short_as_they_are():
     values = np.array([0.1, 1.0, 1e30, np.nan, np.inf], np.float32)
-    text = rest_json.answer_of({"y": values}, rows=False).decode()
+    text = rest_tensors.answer_of({"y": values}, rows=False).decode()
     assert re.sub(r"\s", "", text) == '{"outputs":[0.1,1.0,1e+30,NaN,Infinity]}'
     read = rest_json.parse(b'{"inputs": [NaN, -Infinity, 1]}')["inputs"]
     assert str(read) == "[nan, -inf, 1]"

@@ -101,21 +101,13 @@ class Core:
 
     def classify(self, request, deadline=None):
         """`ClassificationResponse` to a `ClassificationRequest`."""
-        _need_spec(request)
-        with self.manager.use(request.model_spec) as version:
-            result = inference.classify(version.servable, self.runner, request, deadline)
-            return classification_pb2.ClassificationResponse(
-                model_spec=_answered(request.model_spec, version), result=result
-            )
+        response = classification_pb2.ClassificationResponse()
+        return self._infer(inference.CLASSIFY, request, response, deadline)
 
     def regress(self, request, deadline=None):
         """`RegressionResponse` to a `RegressionRequest`."""
-        _need_spec(request)
-        with self.manager.use(request.model_spec) as version:
-            result = inference.regress(version.servable, self.runner, request, deadline)
-            return regression_pb2.RegressionResponse(
-                model_spec=_answered(request.model_spec, version), result=result
-            )
+        response = regression_pb2.RegressionResponse()
+        return self._infer(inference.REGRESS, request, response, deadline)
 
     def multi_inference(self, request, deadline=None):
         """`MultiInferenceResponse` to a `MultiInferenceRequest`."""
@@ -158,6 +150,17 @@ class Core:
         self.manager.reload(request.config)
         response = model_management_pb2.ReloadConfigResponse()
         response.status.error_code = 0
+        return response
+
+    def _infer(self, method, request, response, deadline):
+        _need_spec(request)
+        spec = request.model_spec
+        with self.manager.use(spec) as version:
+            result = inference.infer(
+                version.servable, self.runner, method, spec, request.input, deadline
+            )
+            response.result.CopyFrom(result)
+            response.model_spec.CopyFrom(_answered(spec, version))
         return response
 
 

@@ -22,6 +22,10 @@ from zoo.serving.tensors import from_proto
 
 MAX_WARM_UPS = 1000  # records; tensorflow_serving/servables/tensorflow/saved_model_warmup_util.cc
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
+METHODS = {  # what checks a signature, and what makes the result of its outputs
+    CLASSIFY: (check_classification, classification_result),
+    REGRESS: (check_regression, regression_result),
+}
 log = logging.getLogger(__name__)
 
 
@@ -53,9 +57,9 @@ def _warm_up(servable, runner, record):
     if kind == "predict_log":
         predict(servable, runner, request.model_spec, reader(request), request.output_filter)
     elif kind == "classify_log":
-        classify(servable, runner, request)
+        infer(servable, runner, CLASSIFY, request.model_spec, request.input)
     elif kind == "regress_log":
-        regress(servable, runner, request)
+        infer(servable, runner, REGRESS, request.model_spec, request.input)
     elif kind == "multi_inference_log":
         multi_inference(servable, runner, request)
 
@@ -72,27 +76,24 @@ def predict(servable, runner, spec, read_inputs, output_filter=(), deadline=None
     return {name: outputs[name] for name in wanted}
 
 
-def classify(servable, runner, request, deadline=None):
-    """`ClassificationResult` to a `ClassificationRequest`."""
-    spec = request.model_spec
-    check_classification(find_signature(servable, signature_name(spec)))
-    outputs, rows = _run_examples(servable, runner, spec, request.input, deadline)
-    return classification_result(outputs, rows)
+def infer(servable, runner, method, spec, request_input, deadline=None):
+    """`ClassificationResult` or `RegressionResult` of the signature that a `ModelSpec` names.
 
-
-def regress(servable, runner, request, deadline=None):
-    """`RegressionResult` to a `RegressionRequest`."""
-    spec = request.model_spec
-    check_regression(find_signature(servable, signature_name(spec)))
-    outputs, rows = _run_examples(servable, runner, spec, request.input, deadline)
-    return regression_result(outputs, rows)
-
-
-def _run_examples(servable, runner, spec, request_input, deadline):
+    Args:
+        servable: `Servable`.
+        runner: `OneByOne` or `Batcher`.
+        method: CLASSIFY or REGRESS.
+        spec: `ModelSpec`.
+        request_input: `Input`.
+        deadline: See `OneByOne.run`.
+    """
+    check, result_of = METHODS[method]
+    name = signature_name(spec)
+    check(find_signature(servable, name))
     examples = read_examples(request_input)
-    name, inputs = signature_name(spec), {INPUTS: examples}
+    inputs = {INPUTS: examples}
     check_inputs(servable.signature(name), inputs)
-    return runner.run(servable, name, inputs, deadline), len(examples)
+    return result_of(runner.run(servable, name, inputs, deadline), len(examples))
 
 
 def multi_inference(servable, runner, request, deadline=None):
@@ -106,15 +107,13 @@ def multi_inference(servable, runner, request, deadline=None):
                 "The tasks of a MultiInference are for one model, each for another signature.",
             )
         signature = find_signature(servable, name)
-        if task.method_name == CLASSIFY:
-            check_classification(signature)
-        elif task.method_name == REGRESS:
-            check_regression(signature)
-        else:
+        if task.method_name not in METHODS:
             raise ServingError(
                 StatusCode.UNIMPLEMENTED,
                 f"A method_name is {CLASSIFY} or {REGRESS}. Got {task.method_name}",
             )
+        check, _ = METHODS[task.method_name]
+        check(signature)
         names.add(name)
         placeholders.add(signature.inputs[INPUTS].name)
     if len(placeholders) > 1:
@@ -125,13 +124,10 @@ def multi_inference(servable, runner, request, deadline=None):
         )
     results = []
     for task in request.tasks:
-        outputs, rows = _run_examples(servable, runner, task.model_spec, request.input, deadline)
-        result = inference_pb2.InferenceResult()
-        if task.method_name == CLASSIFY:
-            result.classification_result.CopyFrom(classification_result(outputs, rows))
-        else:
-            result.regression_result.CopyFrom(regression_result(outputs, rows))
-        results.append(result)
+        method, spec = task.method_name, task.model_spec
+        result = infer(servable, runner, method, spec, request.input, deadline)
+        field = "classification_result" if method == CLASSIFY else "regression_result"
+        results.append(inference_pb2.InferenceResult(**{field: result}))
     return results
 
 

@@ -13,14 +13,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_pb2,
+    regression_pb2,
 )
 
 from zoo.serving import metrics
 from zoo.serving.errors import HTTP_STATUS, ServingError
-from zoo.serving.rest_json import answer_of, encode, inputs_of, parse
+from zoo.serving.rest_examples import input_of, results_of
+from zoo.serving.rest_json import encode, parse
+from zoo.serving.rest_tensors import answer_of, inputs_of
 
 TIMEOUT = 30.0  # seconds for a request; the stock server's --rest_api_timeout_in_ms
 MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,18})|/labels/(?P<label>[^/:]+))?"
@@ -29,8 +33,8 @@ GET = re.compile(MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
 
 
 class RestApi:
-    """Answers `POST /v1/models/NAME[/versions/N|/labels/L]:predict`, and `GET` for the status and
-    the metadata of a model.
+    """Answers `POST /v1/models/NAME[/versions/N|/labels/L]:predict`, `:classify` and `:regress`,
+    and `GET` for the status and the metadata of a model.
 
     Args:
         core: `Core`.
@@ -85,16 +89,19 @@ class RestApi:
         spec, match = _spec(POST, "POST", path)
         method = match["method"].lower()
         with self._core.request(spec.name, method.capitalize(), "REST"):
-            if method != "predict":
-                raise ServingError(
-                    StatusCode.UNIMPLEMENTED, f"This server answers {method} by gRPC only."
-                )
             document = parse(body)
             spec.signature_name = document.get("signature_name", "")
-            _, outputs = self._core.predict(
-                spec, lambda signature: inputs_of(document, signature), deadline=deadline
-            )
-            return answer_of(outputs, rows="instances" in document)
+            if method == "predict":
+                _, outputs = self._core.predict(
+                    spec, lambda signature: inputs_of(document, signature), deadline=deadline
+                )
+                return answer_of(outputs, rows="instances" in document)
+            given = input_of(document)
+            if method == "classify":
+                request = classification_pb2.ClassificationRequest(model_spec=spec, input=given)
+                return results_of(self._core.classify(request, deadline).result)
+            request = regression_pb2.RegressionRequest(model_spec=spec, input=given)
+            return results_of(self._core.regress(request, deadline).result)
 
     def _get(self, path, body, deadline):
         spec, match = _spec(GET, "GET", path)

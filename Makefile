@@ -18,7 +18,7 @@ test-fast: .venv/installed
 test-jax: .venv-jax/installed
 	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 .venv-jax/bin/python -m pytest -n 2 --dist loadfile -o addopts="" $(JAX_TESTS)
 
-test-slow: .venv/installed
+test-slow: .venv/installed .venv-tf-2.20/installed
 	$(BIN)/python -m pytest -m slow
 
 lint: .venv/installed
@@ -36,5 +36,11 @@ lint: .venv/installed
 	.venv-jax/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
+# What the newest published model server is built on: shared libraries, for tests/c_api.py alone.
+.venv-tf-2.20/installed:
+	test -x .venv-tf-2.20/bin/python || $(PYTHON) -m venv .venv-tf-2.20
+	.venv-tf-2.20/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "tensorflow-cpu>=2.20,<2.21" "numpy>=2,<3"
+	touch $@
+
 clean:
-	rm -rf .venv .venv-jax
+	rm -rf .venv .venv-jax .venv-tf-2.20

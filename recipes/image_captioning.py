@@ -1,8 +1,9 @@
-"""Trains and evaluates the LRCN that describes photographs.
+"""Trains, evaluates and exports the LRCN that describes photographs.
 
     python recipes/image_captioning.py train --dataset flickr8k --data DIR --run runs/flickr8k
     python recipes/image_captioning.py evaluate --model runs/flickr8k --dataset flickr8k \
         --data DIR --split dev --out metrics.json
+    python recipes/image_captioning.py export --model runs/flickr8k --saved-models saved_models
 
 Stage 1 trains the decoder on features of the frozen CNN, stage 2 fine-tunes the whole network at
 a lower rate, stage 3 trains the decoder on the CIDEr of sentences that it draws itself. A killed
@@ -31,12 +32,13 @@ from zoo.data.photographs import Photographs
 from zoo.decoding import Constraints, Sampling
 from zoo.evaluation.captions import has_word, read_results
 from zoo.models.backbones import efficientnet_lite0, vgg16
-from zoo.presets import from_preset, save_to_preset
+from zoo.presets import from_preset, model_card, save_to_preset
+from zoo.serving import export as exporting
 from zoo.training.cider import CiderTraining, caption_reward
 from zoo.training.curves import draw_curves
 from zoo.training.report import evaluate_captioner, generated_cider, write_report
 from zoo.training.resume import fit_resumably, keep_settings
-from zoo.training.whole_batch import SGD, Adam, WordCrossEntropy
+from zoo.training.whole_batch import SGD, Adam, StepCrossEntropy
 from zoo.vocabulary import UNKNOWN, Vocabulary
 
 ENCODERS = {
@@ -248,6 +250,13 @@ def score(options):
     print(json.dumps(metrics, indent=1))
 
 
+def export(options):
+    """Writes a trained model as a SavedModel for a TensorFlow model server."""
+    captioner = load_captioner(options.model)
+    card = model_card(pathlib.Path(options.model).name, captioner.metadata)
+    print(exporting.export(captioner, options.saved_models, options.name, card))
+
+
 def load_encoder(name):
     """Builds an image encoder by name, or loads one that Keras saved."""
     if name in ENCODERS:
@@ -316,7 +325,7 @@ def compile_teaching(model, options, rate, steps, paper_clipnorm):
     """Compiles for cross-entropy of the next word, averaged over words that are there."""
     model.compile(
         paper_optimizer(rate, paper_clipnorm) if options.paper else optimizer(rate, steps),
-        WordCrossEntropy(),
+        StepCrossEntropy(),
         loss_weights=20.0 if options.paper else None,  # the authors' loss counts 20 times
         jit_compile=training.jit_compile(),
     )
@@ -373,6 +382,12 @@ def parse(arguments):
     p.add_argument("--predictions", required=True, metavar="JSON", help="COCO's results format")
     p.add_argument("--split", default="dev", choices=["train", "dev", "val", "test"])
     p.add_argument("--out", required=True, metavar="metrics.json")
+
+    p = commands.add_parser("export", help="write a SavedModel for a model server")
+    p.set_defaults(command=export)
+    p.add_argument("--model", required=True, help="run, preset's folder or preset's name")
+    p.add_argument("--saved-models", required=True, metavar="DIR", help="of all served models")
+    p.add_argument("--name", default="lrcn_captioner", help="what clients ask for")
 
     options = parser.parse_args(arguments)
     if getattr(options, "paper", False):

@@ -1,31 +1,50 @@
 """The command line, called as a terminal calls it, with a tiny model."""
 
 import json
+import os
 import pathlib
+import re
+import signal
+import socket
 import subprocess
 import sys
 import time
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
+from serving_models import LOOPBACK, make_certificate, running, tiny_captioner
 
-from zoo import cli, lrcn_captioner
-from zoo.models.backbones import image_encoder
+import zoo.serving
+from zoo import cli
+from zoo.cli import demo
+from zoo.cli.caption import find_pictures
+from zoo.data.sample_pictures import PICTURES
 from zoo.presets import presets, save_to_preset
-from zoo.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory):
-    keras.utils.set_random_seed(0)
-    network = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3, strides=4)])
-    captioner = lrcn_captioner(image_encoder(network, (1 / 255, 0.0)), 6, lstm_units=8)
-    captioner.vocabulary = Vocabulary(["<eos>", "<unk>", "a", "red", "blue", "square"])
     folder = tmp_path_factory.mktemp("preset") / "tiny"
-    save_to_preset(captioner, folder)
+    save_to_preset(tiny_captioner(), folder)
     return str(folder)
+
+
+@pytest.fixture(scope="module")
+def saved_models(preset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved_models")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["export", preset, str(folder)])
+    assert stopped.value.code == 0
+    warm_up = folder / "lrcn_captioner" / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    warm_up.unlink()  # so that the servers here start in a moment
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(saved_models):
+    with running(saved_models) as server:
+        yield f"{LOOPBACK}:{server.port}"
 
 
 @pytest.fixture
@@ -127,13 +146,150 @@ def test_audit_lists_problems_and_writes_a_sheet(pictures, tmp_path, capsys):
     assert len(json.loads(run(capsys, *arguments, "--json")[1])) == 1
 
 
-def test_demo_captions_photographs_of_other_packages(preset, tmp_path, capsys):
+def test_a_server_gives_the_captions_of_the_model_that_was_exported(
+    preset, server, pictures, capsys
+):
+    asked = ["caption", "--n-best", 3, "--json", pictures, pictures / "gone.jpg"]
+    code, out, _ = run(capsys, *asked, "--server", server)
+    local = json.loads(run(capsys, *asked, "--model", preset)[1])
+    served = json.loads(out)
+    assert code == 0 and [r["file"] for r in served] == [r["file"] for r in local]
+    for ours, theirs in zip(served[:2], local[:2], strict=True):
+        for one, other in zip(ours["captions"], theirs["captions"], strict=True):
+            assert one.keys() == {"caption", "log_prob"}  # by word it does not come over the wire
+            assert one["caption"] == other["caption"]
+            assert one["log_prob"] == pytest.approx(other["log_prob"], abs=1e-4)
+    assert served[2].keys() == {"file", "error"}
+
+
+def test_a_servers_captions_are_shown_as_those_of_a_model(
+    preset, server, pictures, tmp_path, capsys
+):
+    pages = [tmp_path / "local.html", tmp_path / "served.html"]
+    local = run(capsys, "caption", pictures, "--html", pages[0], "--model", preset)
+    served = run(capsys, "caption", pictures, "--html", pages[1], "--server", server)
+    assert served[1] == local[1] and pages[1].read_text() == pages[0].read_text()
+
+
+def test_a_server_is_asked_about_any_number_of_pictures(server, pictures, capsys):
+    many = [pictures / "a.png", *[pictures / "gone.jpg"] * 40, pictures / "deeper" / "b.JPG"]
+    code, out, err = run(capsys, "caption", "--server", server, *many)
+    assert code == 0 and out.count(".png\n") == out.count(".JPG\n") == 1
+    assert err.count("gone.jpg: cannot be read: No such file") == 40
+
+
+def test_a_server_names_pictures_that_it_cannot_read(server, pictures, capsys):
+    (pictures / "broken.png").write_bytes((pictures / "a.png").read_bytes()[:40])
+    code, out, err = run(capsys, "caption", "--server", server, pictures, pictures / "notes.txt")
+    assert code == 0 and "a.png" in out and "broken.png" not in out
+    assert "broken.png: damaged" in err and "notes.txt: not an image" in err
+    assert run(capsys, "caption", "--server", server, pictures / "notes.txt")[0] == 1
+
+
+def test_a_server_gives_no_more_captions_than_were_exported(server, pictures, capsys):
+    code, _, err = run(capsys, "caption", "--server", server, "--n-best", 4, pictures)
+    assert code == 1 and err.startswith("lrcn: ") and "gives 3 captions" in err
+
+
+def test_a_server_that_is_not_there_is_an_error_in_one_line(pictures, capsys):
+    with socket.create_server((LOOPBACK, 0)) as free:
+        address = f"{LOOPBACK}:{free.getsockname()[1]}"
+    code, out, err = run(capsys, "caption", "--server", address, pictures)
+    assert code == 1 and not out and len(err.splitlines()) == 1
+    assert err.startswith(f"lrcn: The server {address} answers UNAVAILABLE")
+
+
+@pytest.mark.parametrize(
+    "options", [["--server", "a:1", "--model", "b"], ["--server", "a:1", "--beam", "2"]]
+)
+def test_a_server_has_its_own_model(options, capsys):
+    code, _, err = run(capsys, "caption", *options, "photo.jpg")
+    assert code == 2 and f"{options[2]} does not go with --server" in err
+
+
+def test_a_certificate_to_trust_goes_with_a_server(capsys):
+    code, _, err = run(capsys, "caption", "--tls-root", "file", "photo.jpg")
+    assert code == 2 and "--tls-root goes with --server" in err
+
+
+def test_a_server_with_tls_is_asked_with_the_certificate_to_trust(
+    saved_models, pictures, tmp_path, capsys
+):
+    key, certificate = make_certificate(tmp_path)
+    with running(saved_models, key=key, certificate=certificate) as server:
+        arguments = ["caption", "--server", f"localhost:{server.port}", pictures]
+        code, out, _ = run(capsys, *arguments, "--tls-root", certificate)
+        assert code == 0 and "a.png" in out
+
+
+def test_asking_a_server_loads_no_model(server, pictures):
+    program = (
+        "import sys; sys.argv[0] = 'lrcn'\n"
+        "import atexit, zoo.cli\n"
+        "names = lambda: sorted(name for name in sys.modules if name.startswith('zoo.'))\n"
+        "atexit.register(lambda: print(*names()))\n"
+        "zoo.cli.main(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", program, "caption", "--server", server, str(pictures)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "a.png" in done.stdout and not done.stderr
+    loaded = [n for n in done.stdout.splitlines()[-1].split() if not re.match(r"zoo\.cli\b", n)]
+    assert loaded == ["zoo.serving", "zoo.serving.client"]
+
+
+def test_demo_serves_the_model_and_captions_photographs_of_other_packages(
+    preset, tmp_path, monkeypatch, capsys
+):
     pytest.importorskip("skimage")
     pytest.importorskip("sklearn")
-    page = tmp_path / "demo" / "index.html"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo" / "saved_models" / "lrcn_captioner" / "1").mkdir(parents=True)
+    page = tmp_path / "page.html"
     code, out, _ = run(capsys, "demo", "--model", preset, "--html", page)
     assert code == 0 and page.exists()
-    assert all(file in out for _, file in cli.DEMO_PICTURES)
+    assert all(file in out for _, file in PICTURES)
+    assert len(re.findall(r"^  +-\d", out, re.MULTILINE)) == 3 * len(PICTURES)
+    versions = (tmp_path / "demo" / "saved_models" / "lrcn_captioner").iterdir()
+    assert [version.name for version in versions] == ["2"]  # the earlier one is gone
+    with pytest.raises(ConnectionRefusedError):  # its server is, too
+        socket.create_connection((LOOPBACK, int(re.search(r"Serving at .*:(\d+)", out)[1])))
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_demo_that_is_ended_ends_its_server(saved_models, tmp_path):
+    with (
+        pytest.raises(SystemExit) as stopped,
+        demo.serving(saved_models, tmp_path / "log") as address,
+    ):
+        socket.create_connection(address.split(":")).close()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address.split(":"))
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path):
+    (tmp_path / "empty").mkdir()
+    message = f"log ends with: lrcn: No model to serve in {tmp_path / 'empty'}"
+    with (
+        pytest.raises(ChildProcessError, match=re.escape(message)),
+        demo.serving(tmp_path / "empty", tmp_path / "log"),
+    ):
+        pytest.fail("there is nothing to serve")
+
+
+def test_server_and_demo_name_the_extra_that_they_need(preset, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("skimage")
+    pytest.importorskip("sklearn")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "zoo.serving.server")
+    monkeypatch.delattr(zoo.serving, "server")
+    for command in (["serve", tmp_path], ["demo", "--model", preset]):
+        code, _, err = run(capsys, *command)
+        assert code == 1 and "uvicorn" in err and 'pip install "lrcn-zoo[serve]"' in err
+    assert not (tmp_path / "demo").exists()
 
 
 def test_help_does_not_wait_for_tensorflow():
@@ -148,5 +304,5 @@ def test_help_does_not_wait_for_tensorflow():
 
 def test_find_pictures_keeps_named_files_in_their_order(pictures):
     named = [str(pictures / "notes.txt"), str(pictures / "a.png")]
-    assert cli.find_pictures(named) == named
-    assert np.all([name.startswith(str(pictures)) for name in cli.find_pictures([pictures])])
+    assert find_pictures(named) == named
+    assert np.all([name.startswith(str(pictures)) for name in find_pictures([pictures])])

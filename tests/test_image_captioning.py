@@ -18,6 +18,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from zoo.data.batches import image_batches
@@ -220,6 +221,21 @@ def test_evaluating_a_run_gives_its_metrics(finished, data, start, tmp_path):
     assert (out.parent / "predictions.json").read_text() == (run / "predictions.json").read_text()
 
 
+def test_an_exported_run_captions_what_the_run_captioned(finished, data, tmp_path, capsys):
+    run, saved_models = finished[0], tmp_path / "saved_models"
+    argv = ["export", "--model", run, "--saved-models", saved_models, "--name", "shapes"]
+    recipe.main([str(a) for a in argv])
+    version = saved_models / "shapes" / "1"
+    assert capsys.readouterr().out.splitlines()[-1] == str(version)
+    assert (version / "README.md").read_text().startswith("# run\n")
+    served = tf.saved_model.load(version).signatures["serving_default"]
+    predictions = json.loads((run / "predictions.json").read_text())
+    images = [(data / prediction["image_id"]).read_bytes() for prediction in predictions]
+    captions = served(image_bytes=tf.constant(images))["caption"].numpy()
+    expected = [prediction["caption"] for prediction in predictions]
+    assert [caption.decode() for caption in captions] == expected
+
+
 def test_a_finished_run_is_not_trained_again(finished, data, start, tmp_path):
     run, log = finished[0], tmp_path / "log"
     before = variables(run)
@@ -399,6 +415,9 @@ def test_a_model_that_is_not_there_is_named(data, tmp_path):
     own = ["--dataset", "own", "--data", str(data / "captions.json")]
     with pytest.raises(SystemExit, match="no_such_model"):
         recipe.main(["evaluate", "--model", "no_such_model", *own, "--out", str(tmp_path / "m")])
+    with pytest.raises(SystemExit, match="no_such_model"):
+        recipe.main(["export", "--model", "no_such_model", "--saved-models", str(tmp_path / "s")])
+    assert not (tmp_path / "s").exists()
 
 
 def test_an_encoder_is_a_name_or_a_file():

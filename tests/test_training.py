@@ -21,7 +21,7 @@ from zoo.decoding import Sampling
 from zoo.training.cider import CiderTraining
 from zoo.training.curves import draw_curves
 from zoo.training.resume import Checkpoint, Progress, fit_resumably, read_log
-from zoo.training.whole_batch import SGD, Adam, WordCrossEntropy
+from zoo.training.whole_batch import SGD, Adam, StepCrossEntropy
 
 FEATURES, WORDS, BATCHES, EPOCHS = 6, 9, 5, 3
 
@@ -36,7 +36,7 @@ def compiled(optimizer=None, **options):
     model = captioner(**options).on_features()
     schedule = keras.optimizers.schedules.CosineDecay(0.01, BATCHES * EPOCHS)
     model.compile(
-        optimizer or Adam(schedule, global_clipnorm=5.0), WordCrossEntropy(), jit_compile=False
+        optimizer or Adam(schedule, global_clipnorm=5.0), StepCrossEntropy(), jit_compile=False
     )
     return model
 
@@ -256,14 +256,14 @@ def test_an_unknown_strategy_is_refused():
         training.distribution("all")
 
 
-def test_word_cross_entropy_counts_every_word_once():
+def test_step_cross_entropy_counts_every_word_once():
     rng = np.random.default_rng(3)
     logits = rng.normal(size=(2, 4, WORDS)).astype("float32")
     targets = rng.integers(WORDS, size=(2, 4))
     weights = np.array([[1, 1, 1, 1], [1, 0, 0, 0]], "float32")
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     picked = np.take_along_axis(log_probs, targets[..., None], -1)[..., 0]
-    loss = WordCrossEntropy()
+    loss = StepCrossEntropy()
     assert float(loss(targets, logits, weights)) == pytest.approx(-picked[weights > 0].mean(), 1e-5)
     assert float(loss(targets, logits)) == pytest.approx(-picked.mean(), 1e-5)
     assert float(loss(targets, logits, 0 * weights)) == 0

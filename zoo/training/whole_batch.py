@@ -20,20 +20,20 @@ def sum_over_devices(tensors):
     return device.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
-class WordCrossEntropy(keras.losses.Loss):
-    """Cross-entropy of the next word, averaged over the words that are there.
+class StepCrossEntropy(keras.losses.Loss):
+    """Cross-entropy at every step, averaged over the words or frames that are there.
 
     Keras's `reduction="mean_with_sample_weight"` averages on each device by itself, then over the
     devices: a word then weighs more on a device that got the shorter sentences. Here all words of
-    the batch weigh the same.
+    the batch weigh the same, or all frames.
 
     Call arguments:
-        y_true: int `(..., words)`.
-        y_pred: Logits, float `(..., words, vocabulary_size)`.
-        sample_weight: float `(..., words)`, 0 for padding.
+        y_true: int `(..., steps)`.
+        y_pred: Logits, float `(..., steps, classes)`.
+        sample_weight: float `(..., steps)`, 0 for padding.
     """
 
-    def __init__(self, name="word_cross_entropy"):
+    def __init__(self, name="step_cross_entropy"):
         super().__init__(name=name, reduction="sum")
 
     def call(self, y_true, y_pred):
@@ -43,8 +43,8 @@ class WordCrossEntropy(keras.losses.Loss):
         if sample_weight is None:
             sample_weight = ops.ones(ops.shape(y_true))
         loss = super().__call__(y_true, y_pred, sample_weight)
-        words = ops.sum(ops.cast(sample_weight, loss.dtype))
-        return ops.divide_no_nan(loss, sum_over_devices(words))
+        steps = ops.sum(ops.cast(sample_weight, loss.dtype))
+        return ops.divide_no_nan(loss, sum_over_devices(steps))
 
     def get_config(self):
         return {"name": self.name}
@@ -68,3 +68,39 @@ class Adam(_ClipsWholeGradient, keras.optimizers.Adam):
 
 class SGD(_ClipsWholeGradient, keras.optimizers.SGD):
     """`keras.optimizers.SGD` whose `global_clipnorm` is that of the whole batch's gradient."""
+
+
+class CaffeSGD(SGD):
+    """SGD as the authors' solvers have it: a rate for each layer, and weights that decay in it.
+
+    The gradient is clipped first, then the decay is added, then the momentum takes it up. Keras's
+    own `weight_decay` acts beside the gradient instead.
+
+    Args:
+        learning_rate: Rate or schedule.
+        decay: Share of a matrix that is added to its gradient; biases do not decay.
+        factors: Dict from a part of a variable's path, such as `"logits"`, to a factor on its
+            rate. A bias has twice the rate of its layer, but in an LSTM.
+        **options: More of `keras.optimizers.SGD`'s.
+
+    Source:
+        https://github.com/LisaAnne/lisa-caffe-public, `examples/LRCN_activity_recognition`
+    """
+
+    def __init__(self, learning_rate, decay=0.0, factors=None, name="caffe_sgd", **options):
+        super().__init__(learning_rate, name=name, **options)
+        self.decay, self.factors = decay, dict(factors or {})
+
+    def update_step(self, gradient, variable, learning_rate):
+        path = self._trainable_variables[self._get_variable_index(variable)].path
+        in_lstm, is_bias = "lstm" in path, path.endswith("bias")
+        factor = next((f for part, f in self.factors.items() if part in path), 1.0)
+        if is_bias and not in_lstm:
+            factor *= 2
+        elif self.decay:
+            decay = ops.cast(variable, gradient.dtype) * self.decay
+            gradient = ops.add(gradient, decay)
+        super().update_step(gradient, variable, ops.multiply(learning_rate, factor))
+
+    def get_config(self):
+        return {**super().get_config(), "decay": self.decay, "factors": self.factors}

@@ -1,0 +1,13 @@
+"""Arguments that several commands take."""
+
+import argparse
+
+CAPTIONER = "lrcn_captioner_efficientnet_lite0_flickr8k"  # the model that describes photographs
+
+
+def positive(text):
+    """Reads a whole number, 1 or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
+    return number

@@ -1,0 +1,161 @@
+"""`lrcn caption`: describes photographs, with a model or by asking a server."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+
+from zoo.cli.arguments import CAPTIONER, positive
+from zoo.cli.results import print_results, write_page
+
+BATCH_SIZE = 32  # photographs at once
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png"}
+
+
+def add_parser(commands):
+    """Adds the command."""
+    p = commands.add_parser("caption", help="describe photographs")
+    p.set_defaults(command=run, check=functools.partial(_check, p))
+    p.add_argument("pictures", nargs="+", metavar="FILE_OR_FOLDER")
+    p.add_argument("--model", metavar="PRESET", help=f"name or folder; default: {CAPTIONER}")
+    p.add_argument(
+        "--beam", type=positive, metavar="N", help="candidates kept; default: the preset's"
+    )
+    p.add_argument(
+        "--server", metavar="HOST:PORT", help="ask a model server (gRPC) instead of loading a model"
+    )
+    p.add_argument("--tls-root", metavar="FILE", help="certificate to trust; speaks TLS to it")
+    p.add_argument("--n-best", type=positive, default=1, metavar="N", help="captions a picture")
+    p.add_argument("--json", action="store_true", help="for scripts")
+    p.add_argument("--html", metavar="FILE", help="also write a page with pictures and captions")
+
+
+def _check(parser, options):
+    for name in ("model", "beam"):
+        if options.server and getattr(options, name):
+            parser.error(f"--{name} does not go with --server: the server has its own model")
+    if options.tls_root and not options.server:
+        parser.error("--tls-root goes with --server")
+
+
+def run(options):
+    """Prints captions of photographs with their log-probabilities."""
+    paths = find_pictures(options.pictures)
+    if options.server:
+        results = ask_server(options.server, paths, options.n_best, options.tls_root)
+    else:
+        results = caption_files(options.model or CAPTIONER, paths, options.beam, options.n_best)
+    if options.json:
+        print(json.dumps(results, indent=1, ensure_ascii=False))
+    else:
+        print_results(results)
+    if options.html:
+        write_page(results, options.html)
+    return 0 if any("captions" in result for result in results) else 1
+
+
+def caption_files(preset, paths, beam_size=None, n_best=1):
+    """Captions files with a model of this process.
+
+    Args:
+        preset: Name or folder of a preset.
+        paths: List of files.
+        beam_size: Width of the beam; None takes the preset's.
+        n_best: Captions a file.
+
+    Returns:
+        List of results (see `zoo.cli.results`), one for each file in order; a caption has
+        `word_log_probs` besides.
+    """
+    import numpy as np
+
+    from zoo.data.images import explain, read_images
+    from zoo.decoding import Constraints
+    from zoo.presets import from_preset
+    from zoo.vocabulary import UNKNOWN
+
+    captioner = from_preset(preset)
+    beam_size = max(beam_size or captioner.sampler.beam_size, n_best)
+    sampler = dataclasses.replace(captioner.sampler, beam_size=beam_size, n_best=n_best)
+    constraints = Constraints(forbidden_ids=(UNKNOWN,))
+    captions = {}
+    batches = read_images(paths, captioner.image_encoder.input_shape[1]).batch(BATCH_SIZE)
+    with _progress(len(paths)) as bar:
+        for indices, images in batches.as_numpy_iterator():
+            decoded = captioner.generate(images, sampler, constraints=constraints)
+            for index, *rows in zip(indices, *decoded, strict=True):
+                captions[int(index)] = [
+                    {
+                        "caption": captioner.vocabulary.decode(ids),
+                        "log_prob": float(log_prob),
+                        "word_log_probs": words[: np.count_nonzero(ids) + 1].tolist(),
+                    }
+                    for ids, log_prob, words in zip(*rows, strict=True)
+                ]
+            bar.update(len(indices))
+    return [
+        {"file": str(path), "captions": captions[i]}
+        if i in captions
+        else {"file": str(path), "error": explain(path) or "cannot be read"}
+        for i, path in enumerate(paths)
+    ]
+
+
+def ask_server(address, paths, n_best=1, root_certificates=None):
+    """Captions files by asking a model server.
+
+    Args:
+        address: `"host:port"` of gRPC.
+        paths: List of files.
+        n_best: Captions a file, at most as many as the model was exported with.
+        root_certificates: File with the certificates to trust, or None, then without TLS.
+
+    Returns:
+        List of results, one for each file in order; see `zoo.cli.results`.
+
+    Raises:
+        ConnectionError: If the server gives no answer, or an error.
+        ValueError: If the model gives fewer captions.
+    """
+    from zoo.serving.client import OK, Client, ServerError
+
+    results = []
+    with (
+        Client(address, root_certificates=root_certificates) as client,
+        _progress(len(paths)) as bar,
+    ):
+        for start in range(0, len(paths), BATCH_SIZE):
+            batch = paths[start : start + BATCH_SIZE]
+            try:
+                answers = client.caption(batch, n_best)
+            except ServerError as error:
+                raise ConnectionError(" ".join(str(error).split())) from None  # in one line
+            for path, (status, captions, log_probs) in zip(batch, answers, strict=True):
+                pairs = zip(captions, log_probs, strict=True)
+                found = [{"caption": text, "log_prob": log_prob} for text, log_prob in pairs]
+                answer = {"captions": found} if status == OK else {"error": status}
+                results.append({"file": str(path), **answer})
+            bar.update(len(batch))
+    return results
+
+
+def find_pictures(names):
+    """Lists files as they are named, and the pictures in folders, at any depth, in order."""
+    paths = []
+    for name in map(pathlib.Path, names):
+        if name.is_dir():
+            files = (file for file in name.rglob("*") if file.suffix.lower() in SUFFIXES)
+            found = sorted(file for file in files if file.is_file())
+            if not found:
+                raise ValueError(f"{name} holds no picture ({', '.join(sorted(SUFFIXES))}).")
+            paths += found
+        else:
+            paths.append(name)
+    return [str(path) for path in paths]
+
+
+def _progress(total):
+    """A bar on a terminal's stderr, where there are several batches."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=" photos", disable=None if total > BATCH_SIZE else True)

@@ -1,0 +1,84 @@
+"""`lrcn demo`: a model exported, served on this machine and asked over gRPC, on a few photographs.
+
+The server is the one that `lrcn serve` starts, in a process of its own.
+"""
+
+import contextlib
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+from zoo.cli.arguments import CAPTIONER
+from zoo.cli.caption import ask_server
+from zoo.cli.export import export_preset
+from zoo.cli.results import print_results, write_page
+from zoo.cli.serve import import_server
+
+FOLDER = pathlib.Path("demo")
+SAVED_MODELS = FOLDER / "saved_models"  # the demo's own: earlier versions in it are removed
+
+
+def add_parser(commands):
+    """Adds the command."""
+    p = commands.add_parser("demo", help="export, serve and ask a model, and write a page")
+    p.set_defaults(command=run)
+    p.add_argument("--model", default=CAPTIONER, metavar="PRESET", help="name or folder")
+    p.add_argument("--html", default=str(FOLDER / "index.html"), metavar="FILE")
+
+
+def run(options):
+    """Captions a few photographs that other packages ship, and writes a page to look at."""
+    from zoo.data.sample_pictures import sample_pictures
+
+    paths = sample_pictures()
+    import_server()  # what is missing shows before the work begins
+    print(f"Exporting {options.model}", flush=True)
+    version = pathlib.Path(export_preset(options.model, SAVED_MODELS))
+    for earlier in version.parent.iterdir():
+        if earlier != version:
+            shutil.rmtree(earlier)
+    print(f"Starting a server for {version}, which warms up first", flush=True)
+    with serving(SAVED_MODELS, FOLDER / "server.log") as address:
+        print(f"Serving at {address}, asked over gRPC:", flush=True)
+        results = ask_server(address, paths, n_best=3)
+        print_results(results)
+    print("The server has stopped.", flush=True)
+    write_page(results, options.html)
+    return 0
+
+
+@contextlib.contextmanager
+def serving(saved_models, log):
+    """Runs `lrcn serve` on free ports of this machine, as long as the context lasts.
+
+    Args:
+        saved_models: Folder of all served models.
+        log: Path of the file for what the server writes on stderr.
+
+    Yields:
+        `"host:port"` of gRPC.
+
+    Raises:
+        ChildProcessError: If the server does not start.
+    """
+    command = [sys.executable, "-m", "zoo.cli", "serve", str(saved_models)]
+    command += ["--port", "0", "--rest-port", "0"]
+    # Whoever is told to end, ends the server first.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        with open(log, "w") as file:
+            server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, text=True)
+        try:
+            port = re.search(r"gRPC on port (\d+)", server.stdout.readline())
+            if port is None:
+                reason = pathlib.Path(log).read_text().strip().rpartition("\n")[2]
+                raise ChildProcessError(f"The server did not start; {log} ends with: {reason}")
+            yield f"127.0.0.1:{port[1]}"
+        finally:
+            server.terminate()
+            server.communicate()  # until it has finished what is in flight
+    finally:
+        signal.signal(signal.SIGTERM, before)

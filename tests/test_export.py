@@ -167,4 +167,15 @@ def test_what_lies_beside_the_model_can_be_read(captioner, version):
     entry = config.model_config_list.config[0]
     assert (entry.name, entry.base_path) == ("lrcn_captioner", "/models/lrcn_captioner")
     parameters = read_parameters(HERE.parent / "saved_models" / "batching_parameters.txt")
-    assert tuple(parameters.allowed_batch_sizes) == exporting.BATCH_SIZES
+    assert parameters.max_batch_size == exporting.BATCH_SIZES[-1]
+
+
+def test_every_weight_is_stored_once(captioner, version):
+    stored = tf.train.load_checkpoint(str(version / "variables" / "variables"))
+    dtypes = stored.get_variable_to_dtype_map()
+    shapes = [
+        shape
+        for name, shape in stored.get_variable_to_shape_map().items()
+        if dtypes[name] == tf.float32
+    ]
+    assert sorted(shapes) == sorted(list(variable.shape) for variable in captioner.variables)

@@ -1,5 +1,8 @@
 """Versions of models: found, loaded aside, swapped, labelled, drained, deleted."""
 
+import ctypes
+import pathlib
+import re
 import shutil
 import threading
 import time
@@ -15,6 +18,7 @@ from tensorflow_serving.apis import (
 )
 
 from zoo.serving import sources
+from zoo.serving.manager import Manager
 
 State = get_model_status_pb2.ModelVersionStatus.State
 
@@ -209,3 +213,36 @@ def test_server_without_a_model_says_what_it_expected(tmp_path):
     (tmp_path / "models.config").write_text("nonsense")
     with pytest.raises(ValueError, match="holds no ModelServerConfig"):
         sources.read_source(tmp_path / "models.config")
+
+
+class Heavy:
+    """100 MB in small pieces, between pieces that stay: an allocator would keep all of it."""
+
+    stays = []
+
+    def __init__(self, path):
+        pieces = [bytearray(b"x") * 50_000 for _ in range(2000 if path.name == "1" else 0)]
+        self.pieces, self.signature_defs = pieces, {}
+        self.stays += pieces[::20]
+
+    def close(self):
+        self.pieces = None
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="needs glibc")
+def test_memory_of_an_old_version_goes_back_to_the_system(tmp_path):
+    def megabytes():
+        status = pathlib.Path("/proc/self/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1000
+
+    (tmp_path / "heavy" / "1").mkdir(parents=True)
+    manager = Manager(tmp_path, Heavy, poll_seconds=0.05)
+    manager.start()
+    try:
+        full = megabytes()
+        (tmp_path / "heavy" / "2").mkdir()
+        wait_until(lambda: manager.available() == [("heavy", 2)])
+        wait_until(lambda: megabytes() < full - 70)
+    finally:
+        manager.stop()
+        Heavy.stays.clear()

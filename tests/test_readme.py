@@ -16,6 +16,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from zoo.data.images import read_images
 from zoo.serving.batching_parameters import read_parameters
+from zoo.serving.export import BATCH_SIZES
 from zoo.serving.signatures import STATUS
 
 HOUSE = pathlib.Path(__file__).parents[1]
@@ -123,5 +124,5 @@ def test_the_numbers_of_batching_are_those_of_the_file():
     text = " ".join(SERVED.read_text(encoding="utf-8").split())
     milliseconds = parameters.batch_timeout_micros // 1000
     assert f"At most {parameters.max_batch_size} rows a batch, and {milliseconds} ms" in text
-    *sizes, last = parameters.allowed_batch_sizes
+    *sizes, last = BATCH_SIZES
     assert f"batches of {', '.join(map(str, sizes))} and {last} rows" in text

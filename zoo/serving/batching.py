@@ -15,7 +15,7 @@ from zoo.serving.errors import ServingError
 
 
 class OneByOne:
-    """Runs every request by itself.
+    """Runs every request by itself, first come, first served.
 
     Args:
         slots: Requests that may run at the same moment; the others wait. TensorFlow spreads each
@@ -23,7 +23,7 @@ class OneByOne:
     """
 
     def __init__(self, slots=None):
-        self._slots = threading.BoundedSemaphore(slots or os.cpu_count())
+        self._pool = futures.ThreadPoolExecutor(slots or os.cpu_count(), "one_by_one")
 
     def run(self, servable, signature, inputs, deadline=None):
         """Outputs of a signature.
@@ -37,18 +37,17 @@ class OneByOne:
         Raises:
             ServingError: DEADLINE_EXCEEDED, or what the model says.
         """
-        timeout = threading.TIMEOUT_MAX if deadline is None else _left(deadline)
-        if not self._slots.acquire(timeout=timeout):
-            raise ServingError(
-                StatusCode.DEADLINE_EXCEEDED, "The deadline passed before the request's turn came."
-            )
+        answer = self._pool.submit(servable.run, signature, inputs, deadline)
         try:
-            return servable.run(signature, inputs, deadline)
-        finally:
-            self._slots.release()
+            return answer.result(None if deadline is None else _left(deadline))
+        except futures.TimeoutError:
+            when = "before the request's turn came" if answer.cancel() else "while the model ran"
+            message = f"The deadline passed {when}."
+            raise ServingError(StatusCode.DEADLINE_EXCEEDED, message) from None
 
     def stop(self):
-        """Nothing is left to do."""
+        """Runs what waits, then ends the threads."""
+        self._pool.shutdown()
 
 
 class Batcher:

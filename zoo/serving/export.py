@@ -12,7 +12,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from zoo.serving.signatures import CaptionerSignatures
 
-BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # allowed_batch_sizes of saved_models/batching_parameters.txt
+BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # warm-up; to max_batch_size of batching_parameters.txt
 # A word that every vocabulary may lack: what counts is that the graph runs once.
 WARM_UP = {
     "sentence": lambda n: tf.constant(["a photograph"] * n),

@@ -4,6 +4,8 @@ A server merges requests of many clients into one batch, so every function here 
 apart: a bad image spoils its own row only.
 """
 
+import types
+
 import tensorflow as tf
 
 from zoo.data.captions import tokenize_in_graph
@@ -30,12 +32,15 @@ class CaptionerSignatures(tf.Module):
 
     def __init__(self, captioner, beam_size=5, length_penalty=0.0):
         super().__init__()
-        self.encoder, self.decoder = captioner.image_encoder, captioner.decoder
-        self.size = self.encoder.input_shape[1]
+        # In a namespace, where TensorFlow does not look: of Keras's layers it would save copies.
+        self.parts = types.SimpleNamespace(
+            encoder=captioner.image_encoder, decoder=captioner.decoder
+        )
+        # What it finds from here: the variables that the functions use.
+        self.weights = [variable.value for variable in captioner.variables]
+        self.size = captioner.image_encoder.input_shape[1]
         self.feature_dim = captioner.feature_dim
         self.sampler = BeamSearch(beam_size, min(N_BEST, beam_size), length_penalty)
-        # TensorFlow saves what it can find from here.
-        self.weights = [variable.value for variable in captioner.variables]
         words = captioner.vocabulary.words
         self.words = tf.constant(["", *words[1:]])  # the end is no word
         self.word_ids = tf.lookup.StaticHashTable(
@@ -65,7 +70,7 @@ class CaptionerSignatures(tf.Module):
     def caption(self, image_bytes):
         """`image_bytes` string `(B,)` to the best sentences, best first."""
         features, status = self._look(image_bytes)
-        decoded = self.decoder.search(features, self.sampler, MAX_WORDS, CONSTRAINTS)
+        decoded = self.parts.decoder.search(features, self.sampler, MAX_WORDS, CONSTRAINTS)
         good = status == OK
         captions = tf.where(good[:, None], self._sentences(decoded.token_ids), "")
         log_probs = tf.where(good[:, None], decoded.log_probs, 0.0)
@@ -92,8 +97,8 @@ class CaptionerSignatures(tf.Module):
         def choose(logits, position):
             return invert(logits, tf.gather(uniforms, position, axis=1), temperature, top_p=top_p)
 
-        rows, state = tf.shape(image_bytes)[0], self.decoder.start(features)
-        decoded = write(self.decoder.step, state, rows, MAX_WORDS, CONSTRAINTS, choose)
+        rows, state = tf.shape(image_bytes)[0], self.parts.decoder.start(features)
+        decoded = write(self.parts.decoder.step, state, rows, MAX_WORDS, CONSTRAINTS, choose)
         good = status == OK
         return {
             "caption": tf.where(good, self._sentences(decoded.token_ids), ""),
@@ -120,7 +125,7 @@ class CaptionerSignatures(tf.Module):
         token_ids = self.word_ids.lookup(tokenize_in_graph(sentence)).to_tensor(EOS)
         # At least one column: an empty sentence is its end alone.
         token_ids = tf.pad(token_ids, [[0, 0], [0, 1]])
-        return {"log_prob": self.decoder.log_probs(features, token_ids)[0]}
+        return {"log_prob": self.parts.decoder.log_probs(features, token_ids)[0]}
 
     def _look(self, image_bytes):
         """Features `(B, F)` and status int32 `(B,)`; zeros where there is no image."""
@@ -140,7 +145,7 @@ class CaptionerSignatures(tf.Module):
         where, images = both.get_single_element()
         # It is encoded only then: convolutions refuse an empty batch.
         used = tf.maximum(tf.shape(where)[0] - 1, 1)
-        where, features = where[:used, None], self.encoder(images[:used], training=False)
+        where, features = where[:used, None], self.parts.encoder(images[:used], training=False)
         features = tf.scatter_nd(where, features, (rows + 1, self.feature_dim))[:rows]
         decoded = tf.scatter_nd(where, tf.ones(used, tf.int32), (rows + 1,))[:rows] > 0
         status = tf.where(decoded, OK, tf.where(status == OK, DAMAGED, status))

@@ -5,9 +5,12 @@ import pathlib
 import sys
 
 _ROOMS = {
+    "ActivityRecognizer": "zoo.models.activity_recognizer",
     "LRCNCaptioner": "zoo.models.captioner",
     "from_preset": "zoo.presets",
+    "lrcn_activity_recognizer": "zoo.models.activity_recognizer",
     "lrcn_captioner": "zoo.models.captioner",
+    "single_frame_recognizer": "zoo.models.activity_recognizer",
 }
 __all__ = list(_ROOMS)
 
@@ -21,5 +24,6 @@ def __getattr__(name):
 # Importing zoo registers every model and layer, so that `keras.saving.load_model` finds them. Only
 # the command `lrcn` does not wait for Keras here: each of its commands imports what it needs.
 if pathlib.Path(sys.argv[0] if sys.argv else "").name not in ("lrcn", "lrcn.exe"):
+    import zoo.models.activity_recognizer
     import zoo.models.backbones
     import zoo.models.captioner  # noqa: F401

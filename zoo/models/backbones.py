@@ -7,7 +7,7 @@ recipes and servers need not know which one they feed.
 import keras
 from keras import layers
 
-from zoo.models.caffe_backbones import caffenet, vgg16
+from zoo.models.caffe_backbones import caffenet, caffenet_hybrid, vgg16
 from zoo.models.efficientnet_lite import (
     efficientnet_lite0,
     efficientnet_lite1,
@@ -18,6 +18,7 @@ from zoo.models.preprocess import Preprocess, preprocess_layer
 __all__ = [
     "Preprocess",
     "caffenet",
+    "caffenet_hybrid",
     "check_image_encoder",
     "efficientnet_lite0",
     "efficientnet_lite1",

@@ -1,4 +1,4 @@
-"""CaffeNet and VGG-16, the CNNs of the paper, with the preprocessing that Caffe gave them."""
+"""CaffeNet, its hybrid and VGG-16, the paper's CNNs, with the preprocessing Caffe gave them."""
 
 import keras
 from keras import layers, ops
@@ -6,6 +6,7 @@ from keras import layers, ops
 from zoo.models.preprocess import Preprocess
 
 MEAN_PIXEL = (104.0, 117.0, 123.0)  # blue, green, red, as the authors subtract it for captions
+HYBRID_MEAN_PIXEL = (103.939, 116.779, 128.68)  # the same, for their LSTMs on RGB video
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -47,15 +48,15 @@ def caffenet(features="fc7", weights=None, name="caffenet"):
     """Builds CaffeNet, the CNN of the paper's first captioners. Layers are named as in Caffe.
 
     Args:
-        features: `"fc7"`, 4096 numbers after the ReLU, or `"fc8"`, 1000 raw class scores; the
-            authors' captioners read fc8.
+        features: `"fc6"` or `"fc7"`, 4096 numbers after the ReLU, or `"fc8"`, 1000 raw class
+            scores; the authors' captioners read fc8.
         weights: `None` for random ones, or the path of a `.weights.h5` file.
         name: Name of the model.
 
     Returns:
         A `keras.Model` from images, float32 RGB in 0..255, `(batch, 227, 227, 3)`, to features
-        `(batch, 4096)` or `(batch, 1000)`. While training, half of fc6, and of fc7 where fc8
-        follows, is dropped.
+        `(batch, 4096)` or `(batch, 1000)`. While training, half of fc6 and fc7 is dropped on the
+        way to the next layer.
 
     Source:
         Jia et al., 2014, https://arxiv.org/abs/1408.5093, `bvlc_reference_caffenet`.
@@ -73,20 +74,68 @@ def caffenet(features="fc7", weights=None, name="caffenet"):
     x = _conv(x, "conv5", 256, 3, groups=2)
     x = layers.MaxPooling2D(3, 2, name="pool5")(x)  # (batch, 6, 6, 256)
     x = layers.Flatten(name="flatten")(x)  # height, width, channels; Caffe puts channels first
-    fc6 = layers.Dense(4096, "relu", name="fc6")
-    fc7 = layers.Dense(4096, "relu", name="fc7")
-    fc8 = layers.Dense(1000, name="fc8")
-    model = keras.Model(images, _fully_connected(x, fc6, fc7, fc8, features), name=name)
-    if weights is not None:
-        model.load_weights(weights)
-    return model
+    fully_connected = {
+        "fc6": layers.Dense(4096, "relu", name="fc6"),
+        "fc7": layers.Dense(4096, "relu", name="fc7"),
+        "fc8": layers.Dense(1000, name="fc8"),
+    }
+    return _model(images, _up_to(features, fully_connected, x), weights, name)
+
+
+def caffenet_hybrid(
+    features="fc6", weights=None, mean_pixel=HYBRID_MEAN_PIXEL, name="caffenet_hybrid"
+):
+    """Builds the paper's CNN for video, between CaffeNet and the network of Zeiler and Fergus.
+
+    Layers, their names and their random weights are those of the authors' nets on UCF101.
+
+    Args:
+        features: `"fc6"`, which the paper's LSTMs read, or `"fc7"`, which the last layer of its
+            single-frame nets reads: 4096 numbers after the ReLU.
+        weights: `None` for random ones, or the path of a `.weights.h5` file.
+        mean_pixel: What is subtracted from blue, green and red. The authors' LSTMs on RGB have
+            128.68 for red, as here, their single-frame nets 123.68; all their nets on flow
+            images 128 for each of the three.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` from images, float32 RGB in 0..255, `(batch, 227, 227, 3)`, to features
+        `(batch, 4096)`. While training, half of fc6 is dropped on the way to fc7. What is given
+        out is not dropped: the reader does that, the authors' LSTM with 0.9.
+
+    Raises:
+        ValueError: If `features` is another layer.
+
+    Source:
+        Donahue et al., 2015, section 4. https://arxiv.org/abs/1411.4389
+        https://github.com/LisaAnne/lisa-caffe-public, `train_test_lstm_RGB.prototxt`.
+    """
+    images = keras.Input((227, 227, 3), name="image")
+    x = Preprocess(offset=_negative(mean_pixel), channel_order="bgr", name="preprocess")(images)
+    x = _conv(x, "conv1", 96, 7, strides=2, padding="valid", **_fillers())  # (batch, 111, 111, 96)
+    x = layers.MaxPooling2D(3, 2, name="pool1")(x)
+    x = LocalResponseNormalization(name="norm1")(x)  # (batch, 55, 55, 96)
+    x = _conv(x, "conv2", 384, 5, strides=2, padding="valid", groups=2, **_fillers())
+    # Caffe rounds the size of a pooled map up: 26 becomes 13, the last window sees one row less.
+    x = layers.MaxPooling2D(3, 2, padding="same", name="pool2")(x)
+    x = LocalResponseNormalization(name="norm2")(x)  # (batch, 13, 13, 384)
+    x = _conv(x, "conv3", 512, 3, **_fillers())
+    x = _conv(x, "conv4", 512, 3, groups=2, **_fillers())
+    x = _conv(x, "conv5", 384, 3, groups=2, **_fillers())
+    x = layers.MaxPooling2D(3, 2, name="pool5")(x)  # (batch, 6, 6, 384)
+    x = layers.Flatten(name="flatten")(x)  # height, width, channels; Caffe puts channels first
+    fully_connected = {
+        layer: layers.Dense(4096, "relu", name=layer, **_fillers()) for layer in ("fc6", "fc7")
+    }
+    return _model(images, _up_to(features, fully_connected, x), weights, name)
 
 
 def vgg16(features="fc7", weights=None, name="vgg16"):
     """Builds VGG-16, the CNN of the paper's best captioners, on `keras.applications.VGG16`.
 
     Args:
-        features: `"fc7"`, 4096 numbers after the ReLU, or `"fc8"`, 1000 raw class scores.
+        features: `"fc6"` or `"fc7"`, 4096 numbers after the ReLU, or `"fc8"`, 1000 raw class
+            scores.
         weights: `"imagenet"` (553 MB, downloaded once by Keras), `None` for random ones, or the
             path of the file that Keras would download,
             `vgg16_weights_tf_dim_ordering_tf_kernels.h5`.
@@ -94,8 +143,8 @@ def vgg16(features="fc7", weights=None, name="vgg16"):
 
     Returns:
         A `keras.Model` from images, float32 RGB in 0..255, `(batch, 224, 224, 3)`, to features
-        `(batch, 4096)` or `(batch, 1000)`. While training, half of fc6, and of fc7 where fc8
-        follows, is dropped. Layers are named as in `keras.applications`.
+        `(batch, 4096)` or `(batch, 1000)`. While training, half of fc6 and fc7 is dropped on the
+        way to the next layer. Layers are named as in `keras.applications`.
 
     Raises:
         OSError: If the weights cannot be downloaded.
@@ -114,27 +163,53 @@ def vgg16(features="fc7", weights=None, name="vgg16"):
             "`efficientnet_lite0()`, whose weights come with a Python package."
         ) from error
     *convolutions, fc6, fc7, fc8 = network.layers[1:]
+    fully_connected = {"fc6": fc6, "fc7": fc7, "fc8": fc8}
     images = keras.Input(network.input_shape[1:], name="image")
     mean = (103.939, 116.779, 123.68)  # blue, green, red; the mean pixel of these weights
     x = Preprocess(offset=_negative(mean), channel_order="bgr", name="preprocess")(images)
     for layer in convolutions:
         x = layer(x)
-    return keras.Model(images, _fully_connected(x, fc6, fc7, fc8, features), name=name)
+    return keras.Model(images, _up_to(features, fully_connected, x), name=name)
 
 
-def _conv(x, name, filters, kernel_size, strides=1, padding="same", groups=1):
+def _conv(x, name, filters, kernel_size, strides=1, padding="same", groups=1, **fillers):
     return layers.Conv2D(
-        filters, kernel_size, strides, padding, groups=groups, activation="relu", name=name
+        filters,
+        kernel_size,
+        strides,
+        padding,
+        groups=groups,
+        activation="relu",
+        name=name,
+        **fillers,
     )(x)
 
 
-def _fully_connected(x, fc6, fc7, fc8, features):
-    """Ends at `features`; fc7 is not dropped at the end: that is for the network that reads it."""
-    if features not in ("fc7", "fc8"):
-        raise ValueError(f'`features` must be "fc7" or "fc8", got {features!r}.')
-    x = layers.Dropout(0.5, name="drop6")(fc6(x))
-    x = fc7(x)
-    return x if features == "fc7" else fc8(layers.Dropout(0.5, name="drop7")(x))
+def _fillers():
+    """How the authors' video nets begin; new ones a layer, else all would draw the same numbers."""
+    return {
+        "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01),
+        "bias_initializer": keras.initializers.Constant(0.1),
+    }
+
+
+def _up_to(features, fully_connected, x):
+    """Ends at `features`, which is not dropped: that is for the network that reads it."""
+    if features not in fully_connected:
+        *others, last = (f'"{name}"' for name in fully_connected)
+        raise ValueError(f"`features` must be {', '.join(others)} or {last}, got {features!r}.")
+    for name, layer in fully_connected.items():
+        x = layer(x)
+        if name == features:
+            return x
+        x = layers.Dropout(0.5, name=name.replace("fc", "drop"))(x)
+
+
+def _model(images, features, weights, name):
+    model = keras.Model(images, features, name=name)
+    if weights is not None:
+        model.load_weights(weights)
+    return model
 
 
 def _negative(numbers):

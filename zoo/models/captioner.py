@@ -6,7 +6,7 @@ import numpy as np
 from zoo.decoding import BeamSearch, Constraints, Decoded, Greedy, Sampling, draw_uniforms
 from zoo.decoding.keras_hub import KerasHubSampling, is_keras_hub_sampler
 from zoo.models.backbones import check_image_encoder
-from zoo.models.batched import Batched
+from zoo.models.batched import Batched, Untracked
 from zoo.models.layers import CaptionDecoder
 from zoo.vocabulary import UNKNOWN
 
@@ -117,7 +117,7 @@ class LRCNCaptioner(keras.Model):
         self.vocabulary = None
         self.sampler = BeamSearch()
         self._decoder_options = decoder_options
-        self._batched = _Untracked()  # what was compiled, by what it does
+        self._batched = Untracked()  # what was compiled, by what it does
 
     def on_features(self):
         """Returns the same network from `features` instead of images: same layers, same weights.
@@ -319,13 +319,6 @@ class LRCNCaptioner(keras.Model):
                 config["image_encoder"], custom_objects=custom_objects
             )
         return cls(**config)
-
-
-class _Untracked:
-    """Holds a dict whose content Keras does not take, and save, for layers of the model."""
-
-    def __init__(self):
-        self.by_key = {}
 
 
 def _as_sampler(sampler):

@@ -35,7 +35,7 @@ WALLS = {
         | {"tensorflow", "tensorflow_serving", "uvicorn"},
     ),
     "caffe": ({"models", "presets"}, {"keras", "numpy"}),
-    "cli": (EVERY_ROOM, {"numpy", "tensorflow", "tqdm"}),
+    "cli": (EVERY_ROOM, {"PIL", "matplotlib", "numpy", "tensorflow", "tqdm"}),
 }
 # What may import them is nobody but the tests.
 IMPORTED_BY_NOTHING = {"recipes", "benchmarks", "tests", "zoo.cli"}

@@ -56,7 +56,7 @@ def encode_images(encoder, paths, size, cache_dir, views=("full",), batch_size=3
     features = np.zeros((len(pictures), len(views), shape[1]), np.float32)
     readable = np.zeros(len(pictures), bool)
 
-    encoder_hash = _hash_encoder(encoder)
+    encoder_hash = hash_encoder(encoder)
     todo = []  # (slice of the pictures, {place in views: file to write})
     for start in range(0, len(pictures), SHARD):
         shard = slice(start, min(start + SHARD, len(pictures)))
@@ -132,7 +132,7 @@ def _reader(size, views):
     return read
 
 
-def _hash_encoder(encoder):
+def hash_encoder(encoder):
     """Hashes what an encoder computes: its configuration and weights, but not its layers' names.
 
     Keras numbers the names of layers as they are made, so that two equal encoders differ there.

@@ -1,11 +1,30 @@
-"""Readers: the pictures and captions of a data set, from the files its authors publish."""
+"""Readers: the pictures or videos of a data set, from the files its authors publish."""
 
+from zoo.data.datasets.clip_folder import clip_folder
 from zoo.data.datasets.coco import coco, karpathy, karpathy_folder
 from zoo.data.datasets.example import CaptionedImage
 from zoo.data.datasets.flickr import flickr8k, flickr30k
+from zoo.data.datasets.hmdb51 import hmdb51
+from zoo.data.datasets.moving_digits import moving_digits
 from zoo.data.datasets.own import own
+from zoo.data.datasets.ucf101 import ucf101
+from zoo.data.datasets.video import LabelledVideo
 
-__all__ = ["CaptionedImage", "coco", "flickr30k", "flickr8k", "karpathy", "own", "read"]
+__all__ = [
+    "CaptionedImage",
+    "LabelledVideo",
+    "clip_folder",
+    "coco",
+    "flickr30k",
+    "flickr8k",
+    "hmdb51",
+    "karpathy",
+    "moving_digits",
+    "own",
+    "read",
+    "read_videos",
+    "ucf101",
+]
 
 READERS = {
     "flickr8k": flickr8k,
@@ -15,6 +34,7 @@ READERS = {
     "karpathy": karpathy_folder,
     "own": own,
 }
+VIDEO_READERS = {"clip_folder": clip_folder, "hmdb51": hmdb51, "ucf101": ucf101}
 
 
 def read(name, root, split):
@@ -36,3 +56,26 @@ def read(name, root, split):
     if name not in READERS:
         raise ValueError(f"A data set is called one of {', '.join(READERS)}; got {name!r}.")
     return READERS[name](root, split)
+
+
+def read_videos(name, root, split=None, **options):
+    """Reads a split of a data set of videos that is called by its name.
+
+    Args:
+        name: `"clip_folder"`, `"hmdb51"` or `"ucf101"`.
+        root: Folder of the data set, as its reader describes it.
+        split: `"train"`, `"val"` (or `"dev"`) or `"test"`; of a `"clip_folder"` also None.
+        **options: What else the reader takes, such as `fold=1` or `list_file="train.txt"`.
+
+    Returns:
+        List of `LabelledVideo`, and the names of the classes, index = label.
+
+    Raises:
+        FileNotFoundError: If a file of the data set is not where it should be.
+        ValueError: If the name is none of these, a file is malformed, or the split is empty.
+    """
+    if name not in VIDEO_READERS:
+        raise ValueError(
+            f"A data set of videos is called one of {', '.join(VIDEO_READERS)}; got {name!r}."
+        )
+    return VIDEO_READERS[name](root, split, **options)

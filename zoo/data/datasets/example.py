@@ -40,13 +40,14 @@ def existing(path, what):
     return path
 
 
-def inside(folder, name, where):
+def inside(folder, name, where, what="picture"):
     """Joins the name of a picture to its folder, and refuses names that lead out of it.
 
     Args:
         folder: Folder of the pictures.
         name: Name from somebody's list, `/` between folders.
         where: File and line of the name, for the message.
+        what: What it is the name of, for the message.
 
     Example:
         >>> inside("coco", "val2014/1.jpg", "dataset.json")
@@ -57,7 +58,7 @@ def inside(folder, name, where):
     """
     parsed = pathlib.PureWindowsPath(name)  # knows both / and \, so that no list is unsafe there
     if not parsed.parts or parsed.anchor or ".." in parsed.parts or "\0" in name:
-        raise ValueError(f"{where}: expected the name of a picture inside {folder}, got {name!r}.")
+        raise ValueError(f"{where}: expected the name of a {what} inside {folder}, got {name!r}.")
     return os.path.join(folder, name)
 
 
@@ -113,8 +114,8 @@ def field(entry, name, kind, where):
     return value
 
 
-def not_empty(examples, source, split):
+def not_empty(examples, source, split, what="pictures"):
     """Returns `examples`, or raises a ValueError if `source` has none for the split."""
     if not examples:
-        raise ValueError(f'{source}: expected pictures for the split "{split}", found none.')
+        raise ValueError(f'{source}: expected {what} for the split "{split}", found none.')
     return examples

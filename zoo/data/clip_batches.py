@@ -1,0 +1,135 @@
+"""Training batches of clips, in an order that depends on nothing but seed and epoch."""
+
+import numpy as np
+import tensorflow as tf
+
+from zoo.data.batches import epoch_order
+from zoo.data.clips import clip_frames, crop_frames, random_start, resize_frames
+
+
+def clip_feature_batches(
+    features, labels, clip_length, batch_size, clips_a_video, seed, epoch, first_batch=0
+):
+    """Batches of clips for a head whose frozen encoder has run already.
+
+    Args:
+        features: List of the videos' features, see `zoo.data.frame_features.encode_videos`; of
+            its views one is drawn for each clip.
+        labels: int `(videos,)`.
+        clip_length: Frames of a clip, which starts anywhere in its video.
+        batch_size: Clips a batch.
+        clips_a_video: Clips that an epoch draws from each video.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
+        first_batch: Batches to leave out, because a run that goes on has seen them.
+
+    Returns:
+        `tf.data.Dataset` of `(features, labels, weights)`: float32 `(batch_size, clip_length,
+        features)`, int32 and float32 `(batch_size, clip_length)`. Padding of a short video has
+        weight 0.
+    """
+    order, chances = _draw(len(labels), batch_size, clips_a_video, seed, epoch)
+    labels = np.asarray(labels, "int32")
+    width = features[0][0].shape[1]
+
+    def gather(rows, chances):
+        clips = np.empty((len(rows), clip_length, width), "float16")
+        weights = np.empty((len(rows), clip_length), "float32")
+        for n, (row, (place, view, *_)) in enumerate(zip(rows, chances, strict=True)):
+            views = features[row]
+            vectors = views[int(view * len(views))]
+            start = random_start(place, len(vectors), clip_length)
+            frames, weights[n] = clip_frames(start, len(vectors), clip_length)
+            clips[n] = vectors[frames]
+        return clips, np.repeat(labels[rows][:, None], clip_length, 1), weights
+
+    def read(rows, chances):
+        clips, targets, weights = tf.numpy_function(
+            gather, (rows, chances), (tf.float16, tf.int32, tf.float32), stateful=False
+        )
+        shape = (batch_size, clip_length)
+        clips = tf.ensure_shape(tf.cast(clips, tf.float32), (*shape, width))
+        return clips, tf.ensure_shape(targets, shape), tf.ensure_shape(weights, shape)
+
+    batches = tf.data.Dataset.from_tensor_slices((order[first_batch:], chances[first_batch:]))
+    return batches.map(read, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def clip_batches(
+    source,
+    rows,
+    frame_size,
+    size,
+    mirror,
+    clip_length,
+    batch_size,
+    clips_a_video,
+    seed,
+    epoch,
+    first_batch=0,
+):
+    """Batches of clips for training the whole network: only the frames of a clip are read.
+
+    A clip starts anywhere in its video, is cropped anywhere, and may be mirrored; crop and
+    mirroring are the same for all of its frames.
+
+    Args:
+        source: `zoo.data.video_files.VideoFiles` or `zoo.data.shards.VideoShards`.
+        rows: Indices of the videos in it that are used.
+        frame_size: Height and width in pixels to which frames are brought before they are cropped.
+        size: Side of the squares that the encoder sees.
+        mirror: Whether half of the clips are mirrored; not where left and right are different
+            activities.
+        clip_length: Frames of a clip.
+        batch_size: Clips a batch.
+        clips_a_video: Clips that an epoch draws from each video.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
+        first_batch: Batches to leave out, because a run that goes on has seen them.
+
+    Returns:
+        `tf.data.Dataset` of `(frames, labels, weights)`: float32 RGB in 0..255 `(batch_size,
+        clip_length, size, size, 3)`, int32 and float32 `(batch_size, clip_length)`. Padding of a
+        short video has weight 0.
+    """
+    rows = np.asarray(rows)
+    order, chances = _draw(len(rows), batch_size, clips_a_video, seed, epoch)
+    encoded, labels = source.encoded, np.asarray(source.labels, "int32")
+
+    def fetch(row, chances):
+        num_frames = int(source.num_frames[row])
+        start = random_start(chances[0], num_frames, clip_length)
+        frames, weights = clip_frames(start, num_frames, clip_length)
+        clip = source.read(int(row), frames)
+        clip = np.array(clip, object) if encoded else clip
+        return clip, np.repeat(labels[row], clip_length), weights.astype("float32")
+
+    def read(row, chances):
+        kinds = (tf.string if encoded else tf.uint8, tf.int32, tf.float32)
+        frames, targets, weights = tf.numpy_function(fetch, (row, chances), kinds, stateful=False)
+        if encoded:
+            frames = tf.ensure_shape(frames, (clip_length,))
+            frames = tf.map_fn(
+                lambda one: tf.io.decode_jpeg(one, 3, dct_method="INTEGER_ACCURATE"),
+                frames,
+                fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8),
+            )
+        frames = tf.ensure_shape(frames, (clip_length, None, None, 3))
+        frames = resize_frames(frames, frame_size)
+        frames = crop_frames(
+            frames, size, chances[2:4], (chances[1] < 0.5) & mirror, source.modality
+        )
+        targets = tf.ensure_shape(targets, (clip_length,))
+        return frames, targets, tf.ensure_shape(weights, (clip_length,))
+
+    clips = (rows[order][first_batch:].ravel(), chances[first_batch:].reshape(-1, 4))
+    clips = tf.data.Dataset.from_tensor_slices(clips)
+    clips = clips.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return clips.batch(batch_size, drop_remainder=True).prefetch(2)
+
+
+def _draw(num_videos, batch_size, clips_a_video, seed, epoch):
+    """Videos int64 `(batches, batch_size)`, and four numbers in [0, 1) for each of their clips."""
+    order = epoch_order(num_videos * clips_a_video, batch_size, seed, epoch) % num_videos
+    chances = np.random.default_rng([seed, epoch, 1]).random((*order.shape, 4), dtype="float32")
+    return order, chances

@@ -1,13 +1,14 @@
 # Each target makes its own environment in .venv when there is none. PYTHON=python3.12 chooses another Python.
 PYTHON ?= python3
 BIN := .venv/bin
-JAX_TESTS := $(addprefix tests/test_,captioner.py constraints.py decoding.py layers.py sampling.py)
+JAX_TESTS := $(addprefix tests/test_,activity_recognizer.py captioner.py constraints.py decoding.py every_frame.py layers.py sampling.py)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test test-fast test-jax test-slow lint bench clean
 
 demo: .venv/installed
 	$(BIN)/lrcn demo
+	$(BIN)/python recipes/activity_recognition.py train --dataset moving_digits --run demo/moving_digits
 
 test: lint test-fast test-jax
 
@@ -20,6 +21,10 @@ test-jax: .venv-jax/installed
 
 test-slow: .venv/installed .venv-tf-2.20/installed
 	$(BIN)/python -m pytest -m slow
+
+# Ten minutes, and better on a machine that has nothing else to do.
+bench: .venv/installed
+	$(BIN)/python benchmarks/serving.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -84,7 +84,8 @@ def train(options):
     run = pathlib.Path(options.run)
     train_examples, dev_examples = read_split(options, "train"), read_split(options, "dev")
     strategy = training.distribution(options.strategy)
-    check_batch_size(options.batch_size, strategy.num_replicas_in_sync)
+    # Captions in stage 1, a quarter as many images in stage 2.
+    training.check_batch_size(options.batch_size, strategy.num_replicas_in_sync, unit=4)
     keras.config.set_dtype_policy(options.precision)
     keras.utils.set_random_seed(options.seed)
     with strategy.scope():
@@ -142,7 +143,7 @@ def train(options):
     # Stage 2: the whole network, at a lower rate. Batch statistics stay ImageNet's.
     if options.fine_tune_epochs:
         encoder.trainable = True
-        freeze_batch_statistics(encoder)
+        training.freeze_batch_statistics(encoder)
         images_a_batch = images_in_batch(options.batch_size)
         steps = -(-len(seen.paths) // images_a_batch)
         with strategy.scope():
@@ -293,16 +294,6 @@ def images_in_batch(captions):
     return max(captions // 4, 1)
 
 
-def check_batch_size(captions, devices):
-    """Refuses batches that cannot be shared out evenly, which Keras asks for."""
-    if devices > 1 and captions % (4 * devices):
-        raise ValueError(
-            f"{devices} devices share every batch, of captions in stage 1, of a quarter as many "
-            f"images in stage 2: --batch-size has to be a multiple of {4 * devices}. "
-            f"Received: {captions}"
-        )
-
-
 def optimizer(rate, steps):
     """Adam with a cosine schedule and clipped gradients."""
     return Adam(keras.optimizers.schedules.CosineDecay(rate, steps), global_clipnorm=5.0)
@@ -312,13 +303,6 @@ def paper_optimizer(rate, clipnorm):
     """SGD with momentum, halved every 20,000 steps, as the authors' solvers have it."""
     schedule = keras.optimizers.schedules.ExponentialDecay(rate, 20_000, 0.5, staircase=True)
     return SGD(schedule, momentum=0.9, global_clipnorm=clipnorm)
-
-
-def freeze_batch_statistics(network):
-    """Keeps the batch statistics of a network, and of those inside it, as they are."""
-    for layer in network._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
 
 
 def compile_teaching(model, options, rate, steps, paper_clipnorm):

@@ -21,6 +21,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageDraw
 
+from zoo import training
 from zoo.data.batches import image_batches
 from zoo.decoding import Sampling
 from zoo.models.backbones import image_encoder
@@ -433,16 +434,16 @@ def test_a_mistaken_encoder_leaves_no_run_behind(data, tmp_path):
 
 
 def test_a_batch_is_shared_out_evenly():
-    recipe.check_batch_size(7, devices=1)
-    recipe.check_batch_size(16, devices=4)
+    training.check_batch_size(7, devices=1, unit=4)
+    training.check_batch_size(16, devices=4, unit=4)
     with pytest.raises(ValueError, match="multiple of 8. Received: 12"):
-        recipe.check_batch_size(12, devices=2)
+        training.check_batch_size(12, devices=2, unit=4)
 
 
 def test_batch_statistics_stay_in_fine_tuning():
     encoder = tiny_encoder()
     encoder.trainable = True
-    recipe.freeze_batch_statistics(encoder)
+    training.freeze_batch_statistics(encoder)
     assert len(encoder.trainable_variables) == 4  # kernels and biases of two convolutions
     norm = encoder.layers[2].layers[1]
     encoder(np.full((2, 32, 32, 3), 99.0), training=True)

@@ -5,18 +5,31 @@ import os
 import pathlib
 import shutil
 import tempfile
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from zoo.decoding import BeamSearch
+from zoo.models.activity_recognizer import ActivityRecognizer
 from zoo.models.captioner import LRCNCaptioner
 from zoo.vocabulary import Vocabulary
 
 SHIPPED = pathlib.Path(__file__).parent / "preset_files"
 FORMAT = 1  # of the folder; raised when an older program could not read it
-FILES = ("metadata.json", "config.json", "model.weights.h5", "assets/vocabulary.txt")
-TASKS = {"image_captioning": LRCNCaptioner}
+FILES = ("metadata.json", "config.json", "model.weights.h5")
+
+
+class _Task(NamedTuple):
+    model: type
+    words: str  # the attribute that holds the words it speaks
+    asset: str  # the file that keeps them, one a line
+
+
+TASKS = {
+    "activity_recognition": _Task(ActivityRecognizer, "class_names", "assets/classes.txt"),
+    "image_captioning": _Task(LRCNCaptioner, "vocabulary", "assets/vocabulary.txt"),
+}
 
 
 def presets():
@@ -35,15 +48,15 @@ def presets():
 
 
 def from_preset(preset):
-    """Loads a trained model, with its vocabulary.
+    """Loads a trained model, with its vocabulary or the names of its classes.
 
     Args:
         preset: Name of a preset of this package (see `presets`), or path of a folder that
             `save_to_preset` wrote.
 
     Returns:
-        `LRCNCaptioner` with `vocabulary`, the `sampler` that it was scored with, and `metadata`, a
-        dict.
+        `LRCNCaptioner` with `vocabulary` and the `sampler` that it was scored with, or
+        `ActivityRecognizer` with `class_names`; either with `metadata`, a dict.
 
     Raises:
         ValueError: If there is no such preset, or its folder is incomplete or of a newer format.
@@ -64,8 +77,9 @@ def from_preset(preset):
             f"tasks {list(TASKS)}. Upgrade zoo."
         )
     config = _read_json(folder, "config.json")
+    task = TASKS[metadata["task"]]
     try:
-        model = TASKS[metadata["task"]].from_config(config)  # in Keras's safe mode: no lambdas
+        model = task.model.from_config(config)  # in Keras's safe mode: no lambdas
     except (TypeError, ValueError, KeyError) as error:
         raise ValueError(
             f"{folder / 'config.json'} describes no model that this version of zoo can build: "
@@ -78,13 +92,13 @@ def from_preset(preset):
         raise ValueError(
             f"The weights in {weights} do not fit {folder / 'config.json'}, or are damaged: {error}"
         ) from error
-    model.vocabulary = Vocabulary.load(folder / "assets" / "vocabulary.txt")
-    if len(model.vocabulary) != model.decoder.vocabulary_size:
-        raise ValueError(
-            f"{folder} has a vocabulary of {len(model.vocabulary)} words for a model of "
-            f"{model.decoder.vocabulary_size}. One of the files belongs to another preset."
-        )
     model.metadata = metadata
+    if isinstance(model, ActivityRecognizer):
+        model.class_names = (folder / task.asset).read_text(encoding="utf-8").splitlines()
+        _check_words(folder, len(model.class_names), model.num_classes)
+        return model
+    model.vocabulary = Vocabulary.load(folder / task.asset)
+    _check_words(folder, len(model.vocabulary), model.decoder.vocabulary_size)
     try:
         model.sampler = BeamSearch(**metadata.get("decoding", {}))
     except TypeError as error:
@@ -98,18 +112,20 @@ def save_to_preset(model, folder, metadata=None, card=None):
     Matrices are kept in half precision, everything smaller (biases, statistics) as it is.
 
     Args:
-        model: `LRCNCaptioner` with a `vocabulary`.
+        model: `LRCNCaptioner` with a `vocabulary`, or `ActivityRecognizer` with `class_names`.
         folder: Folder to write. An earlier preset there goes when the new one is whole.
         metadata: Dict that JSON can hold: `data`, `scores`, `terms`, `decoding`, ...
         card: Text of the model card, Markdown; None makes one of the metadata.
 
     Raises:
-        ValueError: If the model has no vocabulary, or the folder holds something else.
+        ValueError: If the model has no words, or the folder holds something else.
     """
     folder = pathlib.Path(folder)
-    if model.vocabulary is None:
+    name, task = next(item for item in TASKS.items() if isinstance(model, item[1].model))
+    words = getattr(model, task.words)
+    if words is None:
         raise ValueError(
-            "A preset speaks words, and this model has no vocabulary: set `model.vocabulary`."
+            f"A preset speaks words, and this model has no {task.words}: set `model.{task.words}`."
         )
     if folder.exists() and any(folder.iterdir()):
         _check_that_it_is_ours(folder)
@@ -117,10 +133,13 @@ def save_to_preset(model, folder, metadata=None, card=None):
     aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         (aside / "assets").mkdir()
-        model.vocabulary.save(aside / "assets" / "vocabulary.txt")
+        if isinstance(words, Vocabulary):
+            words.save(aside / task.asset)
+        else:
+            lines = "".join(f"{word}\n" for word in words)
+            (aside / task.asset).write_text(lines, encoding="utf-8")
         _write_json(aside / "config.json", model.get_config())
-        task = next(name for name, kind in TASKS.items() if isinstance(model, kind))
-        _write_json(aside / "metadata.json", {**(metadata or {}), "format": FORMAT, "task": task})
+        _write_json(aside / "metadata.json", {**(metadata or {}), "format": FORMAT, "task": name})
         card = card or model_card(folder.name, metadata or {})
         (aside / "README.md").write_text(card, encoding="utf-8")
         model.save_weights(aside / "full.weights.h5")
@@ -163,7 +182,8 @@ def _check_that_it_is_ours(folder):
     """Refuses to replace a folder that holds more, or something else, than a preset."""
     files = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()}
     ours = "metadata.json" in files and _read_json(folder, "metadata.json").get("task") in TASKS
-    if not ours or not files <= {*FILES, "README.md"}:
+    assets = {task.asset for task in TASKS.values()}
+    if not ours or not files <= {*FILES, *assets, "README.md"}:
         raise ValueError(
             f"{folder} holds something else than a preset of this package, or more: "
             f"{', '.join(sorted(files))}. Choose another folder."
@@ -189,12 +209,23 @@ def _find(preset):
     shipped = presets()
     folder = SHIPPED / preset if preset in shipped else pathlib.Path(preset)
     missing = [name for name in FILES if not (folder / name).exists()]
+    if not missing:
+        task = TASKS.get(_read_json(folder, "metadata.json").get("task"))
+        missing = [task.asset] if task and not (folder / task.asset).exists() else []
     if missing:
         raise ValueError(
             f"{str(preset)!r} is neither a preset of this package ({', '.join(shipped)}) nor a "
             f"preset's folder: it lacks {', '.join(missing)}."
         )
     return folder
+
+
+def _check_words(folder, found, expected):
+    if found != expected:
+        raise ValueError(
+            f"{folder} has {found} words for a model of {expected}. One of the files belongs to "
+            "another preset."
+        )
 
 
 def _halve(source, target):

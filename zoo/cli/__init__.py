@@ -1,4 +1,4 @@
-"""The command line: `lrcn caption | audit | presets | demo | export | serve`.
+"""The command line: `lrcn caption | classify | audit | prepare | presets | demo | export | serve`.
 
 One module a command. Nothing heavy is imported at the top of any of them: `lrcn --help` is instant.
 """
@@ -8,9 +8,18 @@ import os
 import sys
 import tempfile
 
-from zoo.cli import audit, caption, demo, export, presets, serve
+from zoo.cli import audit, caption, classify, demo, export, prepare, presets, serve
 
-COMMANDS = (caption, audit, presets, demo, export, serve)  # in the order of the help
+COMMANDS = (
+    caption,
+    classify,
+    audit,
+    prepare,
+    presets,
+    demo,
+    export,
+    serve,
+)  # in the order of the help
 
 
 def main(arguments=None):
@@ -26,7 +35,9 @@ def main(arguments=None):
 
 
 def _parse(arguments):
-    parser = argparse.ArgumentParser(prog="lrcn", description="LRCN: photographs into sentences.")
+    parser = argparse.ArgumentParser(
+        prog="lrcn", description="LRCN: photographs and videos into words."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(commands)

@@ -11,3 +11,12 @@ def positive(text):
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
     return number
+
+
+def frame_size(text):
+    """Reads `240x320`: height and width in pixels."""
+    try:
+        height, width = map(positive, text.split("x"))
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, got {text}") from None
+    return height, width

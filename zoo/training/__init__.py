@@ -1,5 +1,6 @@
 """What every recipe needs around `model.fit`: strategy, XLA, resuming, curves."""
 
+import keras
 import tensorflow as tf
 
 
@@ -27,3 +28,28 @@ def distribution(name):
 def jit_compile():
     """Whether to compile with XLA: Keras's choice on a GPU, off on a CPU, where it is slower."""
     return "auto" if tf.config.list_physical_devices("GPU") else False
+
+
+def check_batch_size(batch_size, devices, unit=1):
+    """Refuses batches that cannot be shared out evenly, which Keras asks for.
+
+    Args:
+        batch_size: Examples a batch.
+        devices: How many share it.
+        unit: Examples that stay together.
+
+    Raises:
+        ValueError: If they cannot.
+    """
+    if devices > 1 and batch_size % (unit * devices):
+        raise ValueError(
+            f"{devices} devices share every batch: --batch-size has to be a multiple of "
+            f"{unit * devices}. Received: {batch_size}"
+        )
+
+
+def freeze_batch_statistics(network):
+    """Keeps the batch statistics of a network, and of those inside it, as they are."""
+    for layer in network._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False

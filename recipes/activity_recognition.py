@@ -1,0 +1,514 @@
+"""Trains and evaluates the LRCN that names the activity in a video.
+
+    python recipes/activity_recognition.py train --dataset ucf101 --data DIR --run runs/ucf101
+    python recipes/activity_recognition.py evaluate --model runs/ucf101 --dataset ucf101 \
+        --data DIR --split test --out metrics.json
+
+First the baseline, which looks at single frames, then the LRCN on the same CNN; of each the head
+is trained on features of the frozen CNN, and then, if so wished, the whole network. A killed run
+goes on where it was when the same command is given again.
+
+Source: Donahue et al., 2015, section 4. https://arxiv.org/abs/1411.4389
+"""
+
+import argparse
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import sys
+import tempfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what goes wrong arrives as an exception
+
+import keras
+import numpy as np
+
+import zoo
+from zoo import training
+from zoo.data import datasets
+from zoo.data.clip_array import ClipArray
+from zoo.data.clip_batches import clip_batches, clip_feature_batches
+from zoo.data.clips import CLIP_LENGTH, FRAME_SIZE, STRIDE, VIEWS
+from zoo.data.datasets.moving_digits import moving_digits
+from zoo.data.file_source import VideoFiles
+from zoo.data.frame_features import encode_videos
+from zoo.data.shard_reader import VideoShards
+from zoo.data.shards import prepare
+from zoo.evaluation.activity import confusion_matrix, top_k
+from zoo.evaluation.activity import evaluate as score_videos
+from zoo.evaluation.activity_scores import (
+    Scores,
+    compare_per_class,
+    fuse,
+    load_scores,
+    save_scores,
+)
+from zoo.models.backbones import (
+    caffenet,
+    caffenet_hybrid,
+    efficientnet_lite0,
+    image_encoder,
+    vgg16,
+)
+from zoo.presets import from_preset, save_to_preset
+from zoo.training.activity import classify_videos, feature_statistics
+from zoo.training.confusion import draw_confusion
+from zoo.training.curves import draw_curves
+from zoo.training.resume import fit_resumably, keep_settings
+from zoo.training.whole_batch import Adam, CaffeSGD, StepCrossEntropy
+
+FROM_SCRATCH = "small_cnn"  # the encoder without ImageNet weights
+ENCODERS = {
+    "caffenet": functools.partial(caffenet, "fc7"),
+    "caffenet_hybrid": functools.partial(caffenet_hybrid, "fc7"),
+    "efficientnet_lite0": efficientnet_lite0,
+    FROM_SCRATCH: lambda: small_cnn(),
+    "vgg16": functools.partial(vgg16, "fc7", weights="imagenet"),
+}
+DATASETS = ("clip_folder", "hmdb51", "moving_digits", "shards", "ucf101")
+STAGES = ("single_frame", "single_frame_fine_tuned", "lrcn", "lrcn_fine_tuned")
+FRAMES_A_BATCH = 128  # of the baseline; paper's solver
+FRAMES_A_CLIP = 4  # frames that an epoch of the baseline draws for each clip of the LRCN's
+MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data")  # when a run goes on
+PAPER = {  # the authors' solvers for RGB, https://github.com/LisaAnne/lisa-caffe-public
+    "encoder": "caffenet_hybrid",
+    "feature_layer": "fc6",
+    "input_dropout": 0.9,
+    "clips_a_video": 1,
+    "single_epochs": 0,
+    "single_fine_tune_epochs": 17,  # 5,000 steps of 128 frames on UCF101's split 1
+    "epochs": 0,
+    "fine_tune_epochs": 76,  # 30,000 steps of 24 clips
+    "fine_tune_rate": 0.001,
+}
+MOVING_DIGITS_CLIPS = {"train": 2000, "val": 500}
+MOVING_DIGITS = {  # two minutes on two cores
+    "encoder": FROM_SCRATCH,
+    "frame_size": (32, 32),
+    "lstm_units": 64,
+    "dropout": 0.0,
+    "mirror": False,
+    "batch_size": 32,
+    "clips_a_video": 1,
+    "single_epochs": 0,
+    "single_fine_tune_epochs": 2,
+    "epochs": 0,
+    "fine_tune_epochs": 8,
+    "fine_tune_rate": 0.005,
+}
+PAPER_FLOW = {  # what differs for optical flow
+    "single_fine_tune_epochs": 168,  # 50,000 steps
+    "fine_tune_epochs": 176,  # 70,000 steps
+}
+
+
+def main(arguments=None):
+    """Runs the command line."""
+    options = parse(arguments)
+    try:
+        options.command(options)
+    except (OSError, ValueError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+def train(options):
+    """Trains baseline and LRCN, and leaves both as presets in the run's folder."""
+    run = pathlib.Path(options.run)
+    cache = options.cache or run.parent / "frame_features"
+    source = open_source(options, "train", options.list, cache)
+    held_out = open_source(options, "val", options.val_list, cache)
+    if source.class_names != held_out.class_names:
+        raise ValueError(
+            f"Training and validation name different classes: {source.class_names} and "
+            f"{held_out.class_names}. Give both lists the same --classes FILE."
+        )
+    strategy = training.distribution(options.strategy)
+    training.check_batch_size(options.batch_size, strategy.num_replicas_in_sync)
+    keras.config.set_dtype_policy(options.precision)
+    keras.utils.set_random_seed(options.seed)
+    with strategy.scope():
+        encoder = load_encoder(options.encoder, options.modality)
+        single = zoo.single_frame_recognizer(encoder, len(source.class_names), options.dropout)
+        lrcn = zoo.lrcn_activity_recognizer(
+            cut(encoder, options.feature_layer),
+            len(source.class_names),
+            options.clip_length,
+            options.lstm_units,
+            options.input_dropout,
+            options.dropout,
+            keras.initializers.RandomUniform(-0.01, 0.01) if options.paper else None,
+        )
+    run.mkdir(parents=True, exist_ok=True)
+    keep_settings(run / "settings.json", vars(options), MAY_CHANGE)
+    # Batches already seen can be skipped only among the same videos.
+    videos = [source.class_names, list(map(str, source.video_ids)), source.labels.tolist()]
+    keep_settings(run / "data.json", {"videos": videos})
+    print(f"{len(source.labels)} videos, {source.num_frames.sum()} frames, ", end="")
+    print(f"{len(source.class_names)} classes; {len(held_out.labels)} videos held out", flush=True)
+
+    def fit(stage, model, batches, epochs, score, first_score):
+        print(f"\n{stage}: {epochs} epochs", flush=True)
+        board = keras.callbacks.TensorBoard(run / "tensorboard" / stage, write_graph=False)
+        progress = fit_resumably(
+            model, batches, epochs, run / stage, score, options.patience, [board],
+            options.checkpoint_seconds, first_score,
+        )  # fmt: skip
+        return progress.best_score
+
+    def fit_both(name, recognizer, clip_length, batch_size, clips_a_video, epochs, tuning_epochs):
+        """Trains the head on the frozen CNN, then the whole network."""
+        encoder, best, rows = recognizer.frame_encoder, None, np.arange(len(source.labels))
+        steps = -(-len(source.labels) * clips_a_video // batch_size)
+        sizes = (clip_length, batch_size, clips_a_video, options.seed)
+        views = ("center", "mirror_center") if options.mirror else ("center",)
+
+        def val_top_1(folder=cache):
+            features, labels, _ = encode(encoder, held_out, options, folder)
+            probabilities = classify_videos(recognizer, features, clip_length, STRIDE)
+            return {"val_top_1": top_k(probabilities, labels, 1)}
+
+        def val_top_1_from_pixels():
+            with tempfile.TemporaryDirectory() as passing:
+                return val_top_1(passing)
+
+        if epochs:
+            encoder.trainable = False
+            features, labels, rows = encode(encoder, source, options, cache, views)
+            recognizer.standardize_features(*feature_statistics(features))
+            with strategy.scope():
+                model = recognizer.on_features()
+                compile_recognizer(model, options, options.learning_rate, steps * epochs, name)
+            batches = functools.partial(clip_feature_batches, features, labels, *sizes)
+            best = fit(name, model, batches, epochs, val_top_1, best)
+        if tuning_epochs:
+            encoder.trainable = True
+            if options.encoder != FROM_SCRATCH:  # else they stay ImageNet's
+                training.freeze_batch_statistics(encoder)
+            with strategy.scope():
+                rate = options.fine_tune_rate
+                compile_recognizer(recognizer, options, rate, steps * tuning_epochs, name)
+            batches = functools.partial(
+                clip_batches,
+                source,
+                rows,
+                options.frame_size,
+                encoder.input_shape[1],
+                options.mirror,
+                *sizes,
+            )
+            stage = f"{name}_fine_tuned"
+            fit(stage, recognizer, batches, tuning_epochs, val_top_1_from_pixels, best)
+
+    fit_both(
+        "single_frame",
+        single,
+        1,
+        FRAMES_A_BATCH,
+        FRAMES_A_CLIP * options.clips_a_video,
+        options.single_epochs,
+        options.single_fine_tune_epochs,
+    )
+    fit_both(
+        "lrcn",
+        lrcn,
+        options.clip_length,
+        options.batch_size,
+        options.clips_a_video,
+        options.epochs,
+        options.fine_tune_epochs,
+    )
+
+    logs = {stage: run / stage / "log.csv" for stage in STAGES}
+    draw_curves({s: log for s, log in logs.items() if log.exists()}, run / "curves.png")
+    metadata = {
+        "data": f"{options.dataset}: {len(source.labels)} training videos, scored on "
+        f"{len(held_out.labels)} held-out ones.",
+        "command": " ".join(["python", "recipes/activity_recognition.py", *sys.argv[1:]]),
+        "seed": options.seed,
+        "frames": {
+            "modality": options.modality,
+            "rate": options.rate,
+            "size": options.frame_size,
+            "clip_length": options.clip_length,
+            "stride": STRIDE,
+        },
+    }
+    # What is scored is what was saved and will be loaded: half the precision on disk, and this
+    # run's policy for layers forgotten.
+    keras.config.set_dtype_policy("float32")
+    kinds = {"baseline": ("Single frames", single), "model": ("LRCN", lrcn)}
+    for folder, (kind, model) in kinds.items():
+        model.class_names = source.class_names
+        metadata["about"] = f"{kind}, frame encoder {options.encoder}, {options.modality}."
+        save_to_preset(model, run / folder, metadata)
+        model = from_preset(run / folder)
+        out = run / ("metrics.json" if folder == "model" else "baseline-metrics.json")
+        metrics = report(model, held_out, metadata["frames"], cache, out)
+        save_to_preset(model, run / folder, {**metadata, "scores": metrics})
+        print(f"{kind}: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+    if source.skipped:
+        print(skipped_line(source), file=sys.stderr)
+    print(f"The model is in {run / 'model'}: lrcn classify --model {run / 'model'} VIDEO")
+
+
+def evaluate(options):
+    """Names the activity in the videos of a split, and counts how often that is right."""
+    if len(options.model) != len(options.fold):
+        raise ValueError(
+            f"Each of {len(options.model)} models is scored on a fold of its own, and "
+            f"{len(options.fold)} folds are given."
+        )
+    out = pathlib.Path(options.out)
+    of_folds = []
+    for model, fold in zip(options.model, options.fold, strict=True):
+        recognizer = load_recognizer(model)
+        frames = recognizer.metadata["frames"]
+        settings = argparse.Namespace(**{**vars(options), **frames, "fold": fold})
+        settings.frame_size = frames["size"]
+        settings.classes = options.classes or recognizer.class_names
+        beside = pathlib.Path(model, "model").exists()  # a run's videos lie encoded beside it
+        cache = options.cache or pathlib.Path(model if beside else out).parent / "frame_features"
+        source = open_source(settings, options.split, options.list, cache)
+        if source.class_names != recognizer.class_names:
+            raise ValueError(
+                f"The model {model} knows the classes {recognizer.class_names}, the data set "
+                f"{source.class_names}."
+            )
+        name = out if len(options.model) == 1 else out.with_stem(f"{out.stem}-fold{fold}")
+        views = VIEWS if options.crops == 10 else VIEWS[:1]
+        of_folds.append(report(recognizer, source, frames, cache, name, views, options.compare))
+    metrics = of_folds[0]
+    if len(of_folds) > 1:
+        metrics = {key: float(np.mean([m[key] for m in of_folds])) for key in metrics}
+        write_json(out, metrics)
+    print(json.dumps(metrics, indent=1))
+
+
+def fusion(options):
+    """Averages the scores that several models gave to the same videos."""
+    fused = fuse([load_scores(path) for path in options.scores], options.weights)
+    metrics = write_report(fused, pathlib.Path(options.out), options.compare)
+    print(json.dumps(metrics, indent=1))
+
+
+def report(recognizer, source, frames, cache, out, views=("center",), compare=None):
+    """Classifies videos and writes metrics, scores and pictures beside each other."""
+    settings = argparse.Namespace(frame_size=frames["size"])
+    if source.skipped:
+        print(skipped_line(source), file=sys.stderr)
+    features, labels, rows = encode(recognizer.frame_encoder, source, settings, cache, views)
+    clip_length = recognizer.clip_length or 1
+    probabilities = classify_videos(recognizer, features, clip_length, frames["stride"])
+    ids = [str(source.video_ids[row]) for row in rows]
+    scores = Scores(np.array(ids), probabilities, labels, source.class_names)
+    return write_report(scores, pathlib.Path(out), compare)
+
+
+def write_report(scores, out, compare=None):
+    """Writes what can be said of scores; returns the metrics, a flat dict."""
+    metrics = score_videos(scores.probabilities, scores.labels, scores.class_names)
+    prefix = "" if out.stem == "metrics" else f"{out.stem.removesuffix('-metrics')}-"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_scores(out.with_name(f"{prefix}scores.npz"), *scores)
+    predictions = scores.probabilities.argmax(1)
+    matrix = confusion_matrix(scores.labels, predictions, len(scores.class_names))
+    draw_confusion(matrix, scores.class_names, out.with_name(f"{prefix}confusion.png"))
+    if compare:
+        for row in compare_per_class(scores, load_scores(compare)):
+            change = f"{row.difference:+7.2%}  ({row.accuracy:.2%} here, {row.baseline:.2%} there)"
+            print(f"{row.class_name:30} {change}")
+    write_json(out, metrics)
+    return metrics
+
+
+def encode(encoder, source, options, cache, views=("center",)):
+    """Gives features and labels of those videos that can be read to their end, and their rows."""
+    features, damaged = encode_videos(encoder, source, options.frame_size, cache, views)
+    for reason in damaged.values():
+        print(f"Left out: {reason}", file=sys.stderr)
+    rows = [row for row in range(len(features)) if row not in damaged]
+    return [features[row] for row in rows], source.labels[rows], rows
+
+
+def open_source(options, split, list_file, cache):
+    """Opens the videos of a split."""
+    if options.dataset == "moving_digits":
+        clips = MOVING_DIGITS_CLIPS["train" if split == "train" else "val"]
+        return ClipArray(*moving_digits(split, clips, options.seed))
+    if options.dataset == "shards":
+        return VideoShards(pathlib.Path(options.data) / split)
+    if options.dataset == "clip_folder":
+        named = {"list_file": list_file, "classes": options.classes}
+        named["random_split"] = options.random_split
+        split = None if list_file and not options.random_split else split
+    else:
+        named = {"fold": options.fold}
+    videos, class_names = datasets.read_videos(options.dataset, options.data, split, **named)
+    if options.modality == "rgb":
+        return VideoFiles(videos, class_names, options.rate)
+    # Flow is computed once and kept.
+    what = [options.rate, options.frame_size, [video.video_id for video in videos]]
+    digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+    folder = pathlib.Path(cache) / f"flow-{digest}"
+    return prepare(videos, class_names, folder, options.rate, options.frame_size, "flow")
+
+
+def skipped_line(source):
+    """Says in one line how many videos were left out."""
+    reason = next(iter(source.skipped.values()))
+    return f"{len(source.skipped)} videos were left out, the first one: {reason}"
+
+
+def load_encoder(name, modality):
+    """Builds a frame encoder by name, or loads one that Keras saved."""
+    if name == "caffenet_hybrid" and modality == "flow":
+        return caffenet_hybrid("fc7", mean_pixel=(128, 128, 128))  # no motion; authors' code
+    if name in ENCODERS:
+        return ENCODERS[name]()
+    if not name.endswith(".keras"):
+        raise ValueError(
+            f"--encoder is one of {', '.join(ENCODERS)}, or a file.keras with a network from "
+            f"images to one vector (see `zoo.models.backbones.image_encoder`). Received: {name}"
+        )
+    return keras.saving.load_model(name, compile=False)
+
+
+def cut(encoder, layer):
+    """Ends an encoder at one of its layers, which it shares; None for the encoder as it is."""
+    if layer is None:
+        return encoder
+    return keras.Model(encoder.input, encoder.get_layer(layer).output, name=encoder.name)
+
+
+def small_cnn():
+    """Builds a CNN for frames of 32 pixels, to be trained from scratch; it keeps positions."""
+    network = keras.Sequential([keras.Input((32, 32, 3))], name="small")
+    for filters, kernel_size in ((16, 5), (32, 3), (64, 3)):
+        network.add(keras.layers.Conv2D(filters, kernel_size, 2, "same", activation="relu"))
+    network.add(keras.layers.Flatten())
+    network.add(keras.layers.Dense(128))
+    network.add(keras.layers.BatchNormalization(momentum=0.9))
+    network.add(keras.layers.ReLU())
+    return image_encoder(network, (1 / 255, 0.0), pooling=None, name="small_cnn")
+
+
+def load_recognizer(name):
+    """Loads a preset by name or folder, or the model of a run."""
+    model = pathlib.Path(name) / "model"
+    return from_preset(model if model.exists() else name)
+
+
+def compile_recognizer(model, options, rate, steps, name):
+    """Compiles for cross-entropy at every frame that is there."""
+    if options.paper:
+        single, flow = name == "single_frame", options.modality == "flow"
+        drop = {(True, False): 3_000, (False, False): 10_000}.get((single, flow), 20_000)
+        schedule = keras.optimizers.schedules.ExponentialDecay(rate, drop, 0.1, staircase=True)
+        clipnorm = None if single else 15.0 if flow else 5.0
+        optimizer = CaffeSGD(
+            schedule, decay=0.005, factors={"logits": 10}, momentum=0.9, global_clipnorm=clipnorm
+        )
+    else:
+        schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
+        optimizer = Adam(schedule, global_clipnorm=5.0)
+    model.compile(optimizer, StepCrossEntropy(), jit_compile=training.jit_compile())
+
+
+def write_json(path, value):
+    """Writes JSON aside and renames it."""
+    aside = path.with_suffix(".part")
+    aside.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    os.replace(aside, path)
+
+
+def size(text):
+    """`"240x320"` -> `(240, 320)`."""
+    try:
+        height, width = map(int, text.split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, got {text}") from None
+    return height, width
+
+
+def parse(arguments):
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(required=True)
+
+    data = argparse.ArgumentParser(add_help=False)
+    data.add_argument("--dataset", required=True, choices=DATASETS)
+    data.add_argument("--data", metavar="DIR", help="where the data set lies")
+    data.add_argument("--list", metavar="FILE", help="of clip_folder: lines of `path label`")
+    data.add_argument("--classes", metavar="FILE", help="of clip_folder: names, one a line")
+    data.add_argument("--random-split", type=float, metavar="SHARE", help="of clip_folder")
+    data.add_argument("--cache", help="folder of encoded frames; default: beside the run")
+
+    p = commands.add_parser("train", parents=[data], help="train baseline and LRCN")
+    p.set_defaults(command=train)
+    p.add_argument("--run", required=True, help="folder of this run; the same again goes on")
+    p.add_argument("--val-list", metavar="FILE", help="of clip_folder: the held-out videos")
+    p.add_argument("--fold", type=int, default=1, choices=[1, 2, 3], help="of ucf101, hmdb51")
+    p.add_argument("--modality", default="rgb", choices=["rgb", "flow"])
+    p.add_argument("--rate", type=float, help="frames per second; default: the video's own")
+    p.add_argument("--frame-size", type=size, default=FRAME_SIZE, metavar="HEIGHTxWIDTH")
+    p.add_argument(
+        "--paper", action="store_true", help="the paper's numbers, where no others are given"
+    )
+    p.add_argument("--encoder", default="efficientnet_lite0", help="name, or a file.keras")
+    p.add_argument("--feature-layer", help="what the LSTM reads, such as fc6; default: the last")
+    p.add_argument("--clip-length", type=int, default=CLIP_LENGTH)
+    p.add_argument(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="half of the clips; not where left and right are different activities",
+    )
+    p.add_argument("--lstm-units", type=int, default=256)
+    p.add_argument("--input-dropout", type=float, default=0.0, help="before the LSTM")
+    p.add_argument("--dropout", type=float, default=0.5, help="behind it")
+    p.add_argument("--batch-size", type=int, default=24, help="clips a batch; authors' code")
+    p.add_argument("--clips-a-video", type=int, default=4, help="that an epoch draws")
+    p.add_argument("--single-epochs", type=int, default=10, help="baseline, frozen CNN")
+    p.add_argument("--single-fine-tune-epochs", type=int, default=0, help="baseline, whole")
+    p.add_argument("--epochs", type=int, default=20, help="LRCN, frozen CNN")
+    p.add_argument("--fine-tune-epochs", type=int, default=0, help="LRCN, whole network")
+    p.add_argument("--learning-rate", type=float, default=1e-3, help="with a frozen CNN")
+    p.add_argument("--fine-tune-rate", type=float, default=1e-4)
+    p.add_argument("--patience", type=int, help="stop a stage after so many epochs without gain")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--strategy", default="none", choices=["none", "mirrored"])
+    p.add_argument("--precision", default="float32", help="or mixed_float16, mixed_bfloat16")
+    p.add_argument("--checkpoint-seconds", type=float, default=120)
+
+    p = commands.add_parser("evaluate", parents=[data], help="classify a split and score it")
+    p.set_defaults(command=evaluate)
+    p.add_argument("--model", required=True, nargs="+", help="run, or preset; one for each fold")
+    p.add_argument("--fold", type=int, nargs="+", default=[1], choices=[1, 2, 3])
+    p.add_argument("--split", default="val", choices=["train", "val", "test"])
+    p.add_argument("--crops", type=int, default=1, choices=[1, 10])
+    p.add_argument("--compare", metavar="SCORES", help="of another run: what changed, by class")
+    p.add_argument("--out", required=True, metavar="metrics.json")
+
+    p = commands.add_parser("fuse", help="average the scores of several models")
+    p.set_defaults(command=fusion)
+    p.add_argument("--scores", required=True, nargs="+", metavar="scores.npz")
+    p.add_argument("--weights", required=True, nargs="+", type=float)
+    p.add_argument("--compare", metavar="SCORES", help="of another run: what changed, by class")
+    p.add_argument("--out", required=True, metavar="metrics.json")
+
+    options = parser.parse_args(arguments)
+    defaults = {}
+    if getattr(options, "paper", False):
+        defaults = {**PAPER, **(PAPER_FLOW if options.modality == "flow" else {})}
+    elif options.command is train and options.dataset == "moving_digits":
+        defaults = MOVING_DIGITS
+    if defaults:
+        commands.choices["train"].set_defaults(**defaults)
+        options = parser.parse_args(arguments)  # what was given explicitly counts more
+    return options
+
+
+if __name__ == "__main__":
+    main()

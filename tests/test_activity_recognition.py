@@ -1,0 +1,169 @@
+"""The recipe for activities, from videos on disk to a model, its scores and their fusion."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import av
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from recipes import activity_recognition as recipe
+from zoo.evaluation.activity_scores import load_scores
+from zoo.models.backbones import image_encoder
+
+NAMES = ["falls", "rises"]
+
+
+def write_video(path, brightness):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 40, 32, "yuv420p"
+        for value in brightness:
+            frame = np.full((32, 40, 3), value, "uint8")
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        out.mux(stream.encode())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Videos that grow brighter or darker: one frame alone does not tell which."""
+    folder, random = tmp_path_factory.mktemp("videos"), np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 4)):
+        for label, name in enumerate(NAMES):
+            for n in range(count):
+                ramp = random.integers(20, 60) + 14 * np.arange(8 + n % 3)
+                write_video(folder / split / name / f"{n}.mp4", ramp[::-1] if label == 0 else ramp)
+    (folder / "train" / "falls" / "broken.mp4").write_bytes(b"no video")
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 4, strides=4)])
+    image_encoder(network, (1 / 255, 0.0)).save(folder / "encoder.keras")
+    return folder
+
+
+def settings(data, run):
+    return [
+        "train", "--dataset", "clip_folder", "--data", str(data_folder(data)), "--run", str(run),
+        "--encoder", str(data / "encoder.keras"), "--frame-size", "20x24", "--clip-length", "6",
+        "--lstm-units", "8", "--dropout", "0", "--batch-size", "8", "--clips-a-video", "4",
+        "--learning-rate", "0.03", "--single-epochs", "1", "--epochs", "6",
+    ]  # fmt: skip
+
+
+def data_folder(data):
+    """The class folders alone: the encoder lies elsewhere."""
+    folder = data / "clips"
+    if not folder.exists():
+        folder.mkdir()
+        for split in ("train", "val"):
+            shutil.move(data / split, folder / split)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    recipe.main([*settings(data, run), "--fine-tune-epochs", "1"])
+    return run
+
+
+def test_lrcn_tells_what_the_single_frame_cannot(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["top_1"] == 1.0 and metrics["num_videos"] == 8
+    baseline = json.loads((run / "baseline-metrics.json").read_text())
+    assert baseline["top_1"] < 0.9
+
+
+def test_run_leaves_pictures_scores_and_models_with_the_names_of_the_classes(run):
+    for name in ("curves.png", "confusion.png", "scores.npz", "baseline-scores.npz"):
+        assert (run / name).stat().st_size > 0
+    model = zoo.from_preset(run / "model")
+    assert model.class_names == NAMES and model.lstm is not None
+    assert zoo.from_preset(run / "baseline").lstm is None
+    frames = model.metadata["frames"]
+    assert frames["size"] == [20, 24] and frames["clip_length"] == 6
+
+
+def test_evaluate_gives_what_training_reported(run, data, tmp_path):
+    out = tmp_path / "again.json"
+    where = ["--dataset", "clip_folder", "--data", str(data_folder(data)), "--out", str(out)]
+    recipe.main(["evaluate", "--model", str(run), *where])
+    assert json.loads(out.read_text()) == json.loads((run / "metrics.json").read_text())
+    np.testing.assert_allclose(
+        load_scores(tmp_path / "again-scores.npz").probabilities,
+        load_scores(run / "scores.npz").probabilities,
+        atol=1e-3,
+    )
+
+
+def test_ten_crops_and_three_folds_give_a_mean(run, data, tmp_path):
+    out = tmp_path / "folds.json"
+    where = ["--dataset", "clip_folder", "--data", str(data_folder(data)), "--out", str(out)]
+    recipe.main(["evaluate", "--model", str(run), str(run), "--fold", "1", "2", "--crops", "10",
+                 *where])  # fmt: skip
+    folds = [json.loads((tmp_path / f"folds-fold{n}.json").read_text()) for n in (1, 2)]
+    assert json.loads(out.read_text())["top_1"] == np.mean([fold["top_1"] for fold in folds])
+
+
+def test_fusion_weighs_the_scores_of_saved_files(run, tmp_path, capsys):
+    files = [str(run / "scores.npz"), str(run / "baseline-scores.npz")]
+    out = tmp_path / "fused.json"
+    recipe.main(["fuse", "--scores", *files, "--weights", "1", "2", "--out", str(out),
+                 "--compare", files[1]])  # fmt: skip
+    one, other = (load_scores(file).probabilities for file in files)
+    fused = load_scores(tmp_path / "fused-scores.npz").probabilities
+    np.testing.assert_allclose(fused, (one + 2 * other) / 3, atol=1e-6)
+    assert "rises" in capsys.readouterr().out
+
+
+def test_unreadable_video_is_skipped_and_named(data, tmp_path, capsys):
+    recipe.main([*settings(data, tmp_path / "run"), "--epochs", "1"])
+    assert "1 videos were left out" in capsys.readouterr().err
+
+
+def test_run_goes_on_to_the_same_weights_after_a_kill(run, data, tmp_path):
+    """Killed without warning while it trains the LRCN, and begun again."""
+    copy = tmp_path / "run"
+    arguments = [*settings(data, copy), "--fine-tune-epochs", "1", "--checkpoint-seconds", "0"]
+    program = [sys.executable, "-m", "recipes.activity_recognition", *arguments]
+    house = pathlib.Path(__file__).parents[1]
+    killed = subprocess.Popen(program, cwd=house, stdout=subprocess.PIPE, text=True)
+    for line in killed.stdout:
+        if line.startswith("lrcn:"):
+            break
+    while not (copy / "lrcn" / "checkpoint.npz").exists():
+        assert killed.poll() is None
+    killed.kill()
+    killed.wait()
+    done = subprocess.run(program, cwd=house, capture_output=True, text=True)
+    assert done.returncode == 0 and "goes on where it was" in done.stdout, done.stderr[-2000:]
+    expected, found = (zoo.from_preset(folder / "model").get_weights() for folder in (run, copy))
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_flow_is_prepared_once_and_trained_on(data, tmp_path, capsys):
+    arguments = [*settings(data, tmp_path / "run"), "--modality", "flow", "--epochs", "1"]
+    recipe.main(arguments)
+    assert zoo.from_preset(tmp_path / "run" / "model").metadata["frames"]["modality"] == "flow"
+    assert len(list((tmp_path / "frame_features").glob("flow-*"))) == 2
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["num_videos"] == 8
+
+
+def test_paper_setting_is_the_authors_solver():
+    options = recipe.parse(["train", "--dataset", "ucf101", "--data", "x", "--run", "y", "--paper"])
+    assert options.encoder == "caffenet_hybrid" and options.feature_layer == "fc6"
+    assert options.input_dropout == 0.9 and options.dropout == 0.5
+    assert options.fine_tune_epochs * 9537 // 24 >= 30_000
+    flow = recipe.parse(
+        ["train", "--dataset", "ucf101", "--data", "x", "--run", "y", "--paper", "--modality",
+         "flow", "--lstm-units", "512"]
+    )  # fmt: skip
+    assert flow.lstm_units == 512  # what is given counts more
+    assert flow.fine_tune_epochs * 9537 // 24 >= 69_900

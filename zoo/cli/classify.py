@@ -1,0 +1,222 @@
+"""`lrcn classify`: names the activity in videos, as a whole and over time."""
+
+import collections
+import json
+import pathlib
+import sys
+
+from zoo.cli.arguments import positive
+
+BATCH_SIZE = 32  # frames that go through the CNN at once
+SHOWN = 5  # classes in a timeline
+FONT_SHARE = 0.06  # of a frame's height, for the label that is written into it
+
+
+def add_parser(commands):
+    """Adds the command."""
+    p = commands.add_parser("classify", help="name the activity in videos")
+    p.set_defaults(command=run)
+    p.add_argument("videos", nargs="+", metavar="VIDEO", help="file, or folder of frames")
+    p.add_argument("--model", required=True, metavar="PRESET", help="name or folder")
+    p.add_argument("--top", type=positive, default=5, metavar="N", help="classes a video")
+    p.add_argument("--json", action="store_true", help="for scripts, with the labels over time")
+    p.add_argument("--timeline", metavar="PNG", help="draw the classes over time; one video")
+    p.add_argument("--annotate", metavar="MP4", help="write the label into the video; one video")
+
+
+def run(options):
+    """Prints the most probable activities of videos."""
+    from zoo.data.videos import VideoError
+    from zoo.models.activity_recognizer import ActivityRecognizer
+    from zoo.presets import from_preset
+
+    if len(options.videos) > 1 and (options.timeline or options.annotate):
+        raise ValueError("--timeline and --annotate take one video at a time.")
+    recognizer = from_preset(options.model)
+    if not isinstance(recognizer, ActivityRecognizer):
+        raise ValueError(f"{options.model} is no activity recogniser: `lrcn presets` lists them.")
+    results = []
+    for path in options.videos:
+        try:
+            clips = list(classify_clips(recognizer, path))
+        except VideoError as error:
+            print(error, file=sys.stderr)
+            results.append({"file": path, "error": str(error)})
+            continue
+        results.append(_result(recognizer, path, clips, options.top))
+        if not options.json:
+            print(path)
+            for label in results[-1]["labels"]:
+                print(f"  {label['probability']:6.1%}  {label['label']}")
+        if options.timeline:
+            draw_timeline(recognizer.class_names, clips, options.timeline)
+        if options.annotate:
+            annotate(recognizer.class_names, path, clips, options.annotate)
+    if options.json:
+        print(json.dumps(results, indent=1, ensure_ascii=False))
+    return 0 if any("labels" in result for result in results) else 1
+
+
+def classify_clips(recognizer, path):
+    """Classifies a video clip by clip, in a stream: memory does not grow with its length.
+
+    Args:
+        recognizer: `zoo.ActivityRecognizer` from `from_preset`.
+        path: File, or folder of frames.
+
+    Yields:
+        For each clip `(start, end, probabilities)`: seconds, and float32 `(num_classes,)`, the
+        mean over the clip's frames. The last clip ends with the video.
+
+    Raises:
+        zoo.data.videos.VideoError: If the video cannot be read to its end.
+    """
+    import numpy as np
+
+    from zoo.data.videos import frame_times
+
+    settings = recognizer.metadata["frames"]
+    length, stride = settings["clip_length"], settings["stride"]
+    times = frame_times(path, settings["rate"])
+    last = collections.deque(maxlen=length)  # features of the frames of a clip
+    count = seen = 0
+
+    def clip():
+        features = np.stack(last)[None]
+        start = max(count - len(last), 0)
+        end = times[min(count, len(times) - 1)]
+        return times[start], end, recognizer.classify(features)[0].mean(0)
+
+    for features in _features(recognizer, path, settings):
+        last.append(features)
+        count += 1
+        if count >= length and (count - length) % stride == 0:
+            seen = count
+            yield clip()
+    if seen != count:
+        yield clip()
+
+
+def _features(recognizer, path, settings):
+    """Yields the features of each frame, encoded a batch at a time."""
+    import numpy as np
+    import tensorflow as tf
+
+    from zoo.data.clips import resize_frames, view_frames
+    from zoo.data.videos import read_frames
+
+    encoder, modality = recognizer.frame_encoder, settings["modality"]
+    side = encoder.input_shape[1]
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)], autograph=False)
+    def encode(frames):
+        frames = resize_frames(frames, settings["size"])
+        squares = view_frames(frames, side, ["center"], modality)[0]
+        return encoder(squares, training=False)
+
+    frames = read_frames(path, settings["rate"])
+    if modality == "flow":
+        from zoo.data.flow import flow_image, optical_flow
+        from zoo.data.video_records import resize
+
+        frames = (resize(frame, settings["size"]) for frame in frames)
+        frames = map(flow_image, optical_flow(frames))
+    batch = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == BATCH_SIZE:
+            yield from encode(np.stack(batch)).numpy()
+            batch.clear()
+    if batch:
+        yield from encode(np.stack(batch)).numpy()
+
+
+def _result(recognizer, path, clips, top):
+    import numpy as np
+
+    names = recognizer.class_names
+    mean = np.mean([probabilities for *_, probabilities in clips], axis=0)
+    best = np.argsort(-mean, kind="stable")[:top]
+    return {
+        "file": path,
+        "labels": [{"label": names[n], "probability": float(mean[n])} for n in best],
+        "timeline": [
+            {
+                "start": float(start),
+                "end": float(end),
+                "label": names[probabilities.argmax()],
+                "probability": float(probabilities.max()),
+            }
+            for start, end, probabilities in clips
+        ],
+    }
+
+
+def draw_timeline(class_names, clips, path):
+    """Draws the probabilities of the likeliest classes over time.
+
+    Args:
+        class_names: List of names.
+        clips: List of what `classify_clips` yields.
+        path: PNG file to write.
+    """
+    import os
+
+    import numpy as np
+    from matplotlib.figure import Figure  # needs no screen
+
+    middles = [(start + end) / 2 for start, end, _ in clips]
+    curves = np.stack([probabilities for *_, probabilities in clips])
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    axes = figure.subplots()
+    for n in np.argsort(-curves.mean(0), kind="stable")[:SHOWN]:
+        axes.plot(middles, curves[:, n], marker="o", markersize=3, label=class_names[n])
+    axes.set(xlabel="seconds", ylabel="probability", ylim=(-0.02, 1.02))
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    path = pathlib.Path(path)
+    aside = path.with_name(f".{path.name}.part")
+    figure.savefig(aside, dpi=120, format="png")
+    os.replace(aside, path)
+
+
+def annotate(class_names, source, clips, path):
+    """Writes a copy of a video, without sound, that names the activity in each frame.
+
+    Args:
+        class_names: List of names.
+        source: The video.
+        clips: List of what `classify_clips` yields for it.
+        path: MP4 file to write.
+    """
+    import os
+    from fractions import Fraction
+
+    from PIL import Image, ImageDraw, ImageFont
+
+    from zoo.data.video_extra import av
+    from zoo.data.videos import frame_times, read_frames
+
+    times = frame_times(source)
+    middles = [(start + end) / 2 for start, end, _ in clips]
+    path = pathlib.Path(path)
+    aside = path.with_name(f".{path.name}.part")
+    ticks = 90_000  # a second
+    with av.open(str(aside), "w", format="mp4") as out:
+        stream = None
+        for time, frame in zip(times, read_frames(source), strict=False):
+            height, width = (side // 2 * 2 for side in frame.shape[:2])  # the codec wants even ones
+            if stream is None:
+                stream = out.add_stream("libx264", time_base=Fraction(1, ticks))
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+                font = ImageFont.load_default(max(round(FONT_SHARE * height), 10))
+            nearest = min(range(len(clips)), key=lambda n: abs(middles[n] - time))
+            probabilities = clips[nearest][2]
+            label = f"{class_names[probabilities.argmax()]}  {probabilities.max():.0%}"
+            picture = Image.fromarray(frame[:height, :width])
+            draw = ImageDraw.Draw(picture)
+            draw.text((8, 6), label, "white", font, stroke_width=2, stroke_fill="black")
+            shown = av.VideoFrame.from_image(picture)
+            shown.pts, shown.time_base = round(time * ticks), Fraction(1, ticks)
+            out.mux(stream.encode(shown))
+        out.mux(stream.encode())
+    os.replace(aside, path)

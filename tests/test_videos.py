@@ -86,9 +86,10 @@ def test_own_rate_changes_nothing(video):
 def test_clip_is_the_same_wherever_reading_begins(video, rate):
     frames = list(read_frames(video, rate))
     for start in range(0, len(frames), 5):  # from 32 on, reading begins at a keyframe
-        indices = [start, start, min(start + 3, len(frames) - 1), len(frames) - 1]
-        clip = read_clip(video, indices, rate)
-        np.testing.assert_array_equal(clip, [frames[index] for index in indices])
+        after = min(start + 3, len(frames) - 1)
+        for indices in ([start, start, after], [start, len(frames) - 1]):
+            clip = read_clip(video, indices, rate)
+            np.testing.assert_array_equal(clip, [frames[index] for index in indices])
 
 
 def test_clip_far_in_does_without_what_is_before_it(tmp_path):
@@ -112,6 +113,14 @@ def test_clip_ends_with_its_last_frame(plain):
     np.testing.assert_array_equal(read_clip(plain, [2, 4]), whole)
     with pytest.raises(VideoError, match="breaks off"):
         read_clip(plain, [2, 19])
+
+
+def test_clip_before_the_break_can_be_read(tmp_path):
+    path = write_video(tmp_path / "a.mp4", map(numbered, range(70)), movflags="faststart")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 9 // 10])
+    assert "breaks off" in explain(path)
+    assert numbers(read_clip(path, [34, 36])) == [34, 36]
 
 
 def test_clip_beyond_the_end_names_the_number_of_frames(plain):

@@ -74,7 +74,7 @@ def clip_batches(
     mirroring are the same for all of its frames.
 
     Args:
-        source: `zoo.data.video_files.VideoFiles` or `zoo.data.shards.VideoShards`.
+        source: `zoo.data.file_source.VideoFiles` or `zoo.data.shards.VideoShards`.
         rows: Indices of the videos in it that are used.
         frame_size: Height and width in pixels to which frames are brought before they are cropped.
         size: Side of the squares that the encoder sees.

@@ -24,7 +24,7 @@ def encode_videos(encoder, source, frame_size, cache_dir, views=("center",), bat
     Args:
         encoder: `keras.Model` from float32 RGB in 0..255 `(batch, size, size, 3)` to features
             `(batch, features)`.
-        source: `zoo.data.video_files.VideoFiles` or `zoo.data.shards.VideoShards`.
+        source: `zoo.data.file_source.VideoFiles` or `zoo.data.shards.VideoShards`.
         frame_size: Height and width in pixels to which frames are brought before they are cropped.
         cache_dir: Folder of the cache; made if missing.
         views: Names out of `zoo.data.clips.VIEWS`.

@@ -112,8 +112,6 @@ def decode(path, keyframe=None):
                     pts = frame.pts
                     if pts is None:
                         pts = 0 if last is None else last + fallback
-                    if keyframe and pts < keyframe[0]:
-                        continue  # leans on frames before the keyframe
                     if keyframe and count == 0 and not _begins(frame, pts, keyframe, size):
                         return
                     if frame.is_corrupt:

@@ -131,6 +131,8 @@ def train(options):
     with strategy.scope():
         encoder = load_encoder(options.encoder, options.modality)
         single = zoo.single_frame_recognizer(encoder, len(source.class_names), options.dropout)
+        if options.encoder == FROM_SCRATCH:  # single frames teach it nothing: see moving_digits
+            encoder = load_encoder(options.encoder, options.modality)
         lrcn = zoo.lrcn_activity_recognizer(
             cut(encoder, options.feature_layer),
             len(source.class_names),

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.models.backbones import check_image_encoder
-from zoo.models.batched import Batched, Untracked
+from zoo.models.backbones import check_image_encoder, encoder_config, encoder_from_config
+from zoo.models.batched import CompiledFunctions
 from zoo.models.every_frame import EveryFrame
 
 
@@ -123,12 +123,12 @@ class ActivityRecognizer(keras.Model):
         self,
         frame_encoder,
         num_classes,
-        clip_length=16,
-        lstm_units=256,
+        clip_length,
+        lstm_units,
+        dropout,
+        name,
         input_dropout=0.0,
-        dropout=0.5,
         initializer=None,
-        name="lrcn_activity_recognizer",
     ):
         initializer = keras.initializers.get(initializer)
         # Frozen statistics, not learned: identity until `standardize_features` sets them.
@@ -178,7 +178,7 @@ class ActivityRecognizer(keras.Model):
             "initializer": keras.initializers.serialize(initializer) if initializer else None,
             "name": name,
         }
-        self._batched = Untracked()  # what was compiled, by what it does
+        self._compiled = CompiledFunctions()
 
     def on_features(self):
         """Returns the same network from features instead of frames: same layers, same weights.
@@ -251,7 +251,7 @@ class ActivityRecognizer(keras.Model):
             logits, new = self.read(features, list(inputs[1:]))
             return [ops.softmax(logits), *new]
 
-        compiled = self._compiled(("step", encoder is None), forward)
+        compiled = self._compiled.get(("step", encoder is None), forward, [self])
         probabilities, *state = compiled.once([frame, *state])
         return probabilities, state
 
@@ -276,7 +276,8 @@ class ActivityRecognizer(keras.Model):
             x = x if encoder is None else EveryFrame(encoder)(x, training=False)
             return ops.softmax(self._head(x))
 
-        return self._compiled(("classify", encoder is None), forward).run(frames, batch_size)
+        compiled = self._compiled.get(("classify", encoder is None), forward, [self])
+        return compiled.run(frames, batch_size)
 
     def _encoder_for(self, shape):
         """The CNN for frames, None for features; `shape` is that of one of them."""
@@ -289,23 +290,11 @@ class ActivityRecognizer(keras.Model):
             raise ValueError(f"Expected {expected}, batch first. Received: each of shape {shape}")
         return self.frame_encoder
 
-    def _compiled(self, key, function):
-        batched = self._batched.by_key
-        if key not in batched:
-            batched[key] = Batched(function, [self])
-        return batched[key]
-
     def get_config(self):
-        encoder = self.feature_dim
-        if self.frame_encoder is not None:
-            encoder = keras.saving.serialize_keras_object(self.frame_encoder)
+        encoder = encoder_config(self.frame_encoder, self.feature_dim)
         return {"frame_encoder": encoder, **self._config}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        config = dict(config)
-        if not isinstance(config["frame_encoder"], int):
-            config["frame_encoder"] = keras.saving.deserialize_keras_object(
-                config["frame_encoder"], custom_objects=custom_objects
-            )
-        return cls(**config)
+        encoder = encoder_from_config(config["frame_encoder"], custom_objects)
+        return cls(**{**config, "frame_encoder": encoder})

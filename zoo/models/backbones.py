@@ -23,6 +23,8 @@ __all__ = [
     "efficientnet_lite0",
     "efficientnet_lite1",
     "efficientnet_lite2",
+    "encoder_config",
+    "encoder_from_config",
     "image_encoder",
     "vgg16",
 ]
@@ -141,3 +143,23 @@ def check_image_encoder(model):
             "Expected an image encoder that gives one vector per image, (batch, features), but "
             f"`{model.name}` gives {gives[0]}. {HOW_TO_WRAP}"
         )
+
+
+def encoder_config(encoder, feature_dim):
+    """Gives what a model's configuration keeps of its encoder.
+
+    Args:
+        encoder: `keras.Model`, or None where the model is fed features.
+        feature_dim: Length of these.
+
+    Returns:
+        A dict, or `feature_dim`; `encoder_from_config` reads either.
+    """
+    return feature_dim if encoder is None else keras.saving.serialize_keras_object(encoder)
+
+
+def encoder_from_config(config, custom_objects=None):
+    """Builds what `encoder_config` kept: a `keras.Model`, or the length of features."""
+    if isinstance(config, int):
+        return config
+    return keras.saving.deserialize_keras_object(config, custom_objects=custom_objects)

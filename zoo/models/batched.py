@@ -38,8 +38,17 @@ class Batched(keras.Model):
         return self.predict_on_batch(inputs)
 
 
-class Untracked:
-    """Holds a dict whose content Keras does not take, and save, for layers of the model."""
+class CompiledFunctions:
+    """The functions that a model has compiled so far.
+
+    It is no dict, whose content Keras would take, and save, for layers of the model.
+    """
 
     def __init__(self):
-        self.by_key = {}
+        self._by_key = {}
+
+    def get(self, key, function, parts, eager=False):
+        """Gives the `Batched` of a key; `function`, `parts` and `eager` make it the first time."""
+        if key not in self._by_key:
+            self._by_key[key] = Batched(function, parts, eager)
+        return self._by_key[key]

@@ -5,8 +5,8 @@ import numpy as np
 
 from zoo.decoding import BeamSearch, Constraints, Decoded, Greedy, Sampling, draw_uniforms
 from zoo.decoding.keras_hub import KerasHubSampling, is_keras_hub_sampler
-from zoo.models.backbones import check_image_encoder
-from zoo.models.batched import Batched, Untracked
+from zoo.models.backbones import check_image_encoder, encoder_config, encoder_from_config
+from zoo.models.batched import CompiledFunctions
 from zoo.models.layers import CaptionDecoder
 from zoo.vocabulary import UNKNOWN
 
@@ -117,7 +117,7 @@ class LRCNCaptioner(keras.Model):
         self.vocabulary = None
         self.sampler = BeamSearch()
         self._decoder_options = decoder_options
-        self._batched = Untracked()  # what was compiled, by what it does
+        self._compiled = CompiledFunctions()
 
     def on_features(self):
         """Returns the same network from `features` instead of images: same layers, same weights.
@@ -184,7 +184,7 @@ class LRCNCaptioner(keras.Model):
             raise ValueError(
                 f"Expected {expected}, at least one, batch first. Received: shape {images.shape}"
             )
-        return self._compiled("encode", self.image_encoder, [self.image_encoder]).run(
+        return self._compiled.get("encode", self.image_encoder, [self.image_encoder]).run(
             images, batch_size
         )
 
@@ -226,7 +226,9 @@ class LRCNCaptioner(keras.Model):
             inputs.append(draw_uniforms(seeds, sampler.num_samples, max_words))
         else:
             inputs.append(np.zeros((len(features), 1, 1), "float32"))
-        compiled = self._compiled((sampler, max_words, constraints), search, [self.decoder], eager)
+        compiled = self._compiled.get(
+            (sampler, max_words, constraints), search, [self.decoder], eager
+        )
         return Decoded(*compiled.run(inputs, batch_size))
 
     def score(self, images, sentences, end=True, batch_size=32):
@@ -255,7 +257,7 @@ class LRCNCaptioner(keras.Model):
                 f"{len(features)} images and ids of shape {token_ids.shape}"
             )
         key = ("score", end)
-        score = self._compiled(key, lambda x: self.decoder.log_probs(*x, end), [self.decoder])
+        score = self._compiled.get(key, lambda x: self.decoder.log_probs(*x, end), [self.decoder])
         return score.run([features, token_ids], batch_size)
 
     def caption(self, images, sampler=None, constraints=None, **options):
@@ -294,18 +296,9 @@ class LRCNCaptioner(keras.Model):
             )
         return self.vocabulary
 
-    def _compiled(self, key, function, parts, eager=False):
-        batched = self._batched.by_key
-        if key not in batched:
-            batched[key] = Batched(function, parts, eager)
-        return batched[key]
-
     def get_config(self):
-        encoder = self.feature_dim
-        if self.image_encoder is not None:
-            encoder = keras.saving.serialize_keras_object(self.image_encoder)
         return {
-            "image_encoder": encoder,
+            "image_encoder": encoder_config(self.image_encoder, self.feature_dim),
             "vocabulary_size": self.decoder.vocabulary_size,
             "name": self.name,
             **self._decoder_options,
@@ -313,12 +306,8 @@ class LRCNCaptioner(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        config = dict(config)
-        if not isinstance(config["image_encoder"], int):
-            config["image_encoder"] = keras.saving.deserialize_keras_object(
-                config["image_encoder"], custom_objects=custom_objects
-            )
-        return cls(**config)
+        encoder = encoder_from_config(config["image_encoder"], custom_objects)
+        return cls(**{**config, "image_encoder": encoder})
 
 
 def _as_sampler(sampler):

@@ -18,10 +18,10 @@ from zoo.evaluation.captions import (
     read_results,
     score_captions,
     score_words,
-    write_metrics,
     write_results,
 )
 from zoo.evaluation.cider_reward import CiderReward
+from zoo.files import write_json
 
 PLAIN_METRICS = ["bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider", "rouge_l"]
 PUBLISHED = {
@@ -333,9 +333,9 @@ class TestResultsFiles:
 
     def test_a_failed_write_leaves_the_old_file(self, tmp_path):
         path = tmp_path / "metrics.json"
-        write_metrics(path, {"cider": 0.5})
+        write_json(path, {"cider": 0.5})
         with pytest.raises(TypeError):
-            write_metrics(path, {"cider": object()})
+            write_json(path, {"cider": object()})
         assert json.loads(path.read_text()) == {"cider": 0.5}
         assert os.listdir(tmp_path) == ["metrics.json"]
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
+from zoo.files import aside
+
 FORMATS = ("JPEG", "PNG", "GIF", "BMP")  # as in training; Pillow reads others by running programs
 MAX_PIXELS = 40_000_000  # as in training
 THUMBNAIL_SIZE = 320  # pixels, the longer side
@@ -88,19 +90,16 @@ def write_gallery(out_path, title, pictures, intro=""):
     """
     folder = os.path.dirname(os.path.abspath(out_path))
     os.makedirs(folder, exist_ok=True)
-    aside = f"{os.fspath(out_path)}.{os.getpid()}.part"
-    try:
+    with (
+        aside(out_path) as part,
         # A file name may hold bytes that are no UTF-8: they are shown as "?".
-        with open(aside, "w", encoding="utf-8", errors="replace", newline="\n") as page:
-            intro = f'<p class="intro" dir="auto">{html.escape(intro)}</p>\n' if intro else ""
-            page.write(PAGE_HEAD.format(title=html.escape(title), intro=intro))
-            for picture in pictures:
-                page.write(_card(picture))
-            page.write(PAGE_FOOT)
-        os.replace(aside, out_path)
-    finally:
-        if os.path.exists(aside):
-            os.remove(aside)
+        open(part, "w", encoding="utf-8", errors="replace", newline="\n") as page,
+    ):
+        intro = f'<p class="intro" dir="auto">{html.escape(intro)}</p>\n' if intro else ""
+        page.write(PAGE_HEAD.format(title=html.escape(title), intro=intro))
+        for picture in pictures:
+            page.write(_card(picture))
+        page.write(PAGE_FOOT)
 
 
 def _card(picture):

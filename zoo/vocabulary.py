@@ -15,6 +15,11 @@ RESERVED = ("<eos>", "<unk>")
 _ASCII_TOKEN = re.compile(r"\w+|[^\w\s]+")
 
 
+def has_word(caption):
+    """Says whether a caption has a letter or digit; one without is of use nowhere."""
+    return any(map(str.isalnum, caption))
+
+
 def tokenize(sentence):
     """Splits a sentence into lower-case words and punctuation marks.
 

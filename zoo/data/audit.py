@@ -7,6 +7,7 @@ import tqdm
 
 from zoo.data.images import explain, read_images
 from zoo.gallery import Picture, write_gallery
+from zoo.vocabulary import has_word
 
 
 class Problem(NamedTuple):
@@ -42,7 +43,7 @@ def audit(examples):
         if not example.captions:
             found.append("it has no captions")
         for number, caption in enumerate(example.captions, start=1):
-            if not any(character.isalnum() for character in caption):
+            if not has_word(caption):
                 found.append(f"caption {number} has no word: {caption!r}")
         if example.image_id in first_paths:
             first = first_paths[example.image_id]

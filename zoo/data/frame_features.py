@@ -10,6 +10,7 @@ from tqdm import tqdm
 from zoo.data.clips import VIEWS, resize_frames, view_frames
 from zoo.data.records import hash_encoder
 from zoo.data.videos import VideoError
+from zoo.files import aside
 
 FORMAT = 1  # raise it when decoding, resizing or a view changes: old files are then not found
 
@@ -106,7 +107,5 @@ def _save(paths, parts, reason):
         return
     vectors = np.concatenate(parts).reshape(-1, len(paths), parts[0].shape[-1])
     for view, path in enumerate(paths):
-        aside = f"{path}.{os.getpid()}.part"
-        with open(aside, "wb") as file:
+        with aside(path) as part, open(part, "wb") as file:
             np.save(file, vectors[:, view])
-        os.replace(aside, path)

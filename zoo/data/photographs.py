@@ -8,6 +8,7 @@ import numpy as np
 from zoo.data.captions import encode_captions
 from zoo.data.images import explain
 from zoo.data.records import encode_images
+from zoo.vocabulary import has_word
 
 
 class Photographs:
@@ -30,7 +31,7 @@ class Photographs:
 
     def __init__(self, examples, encoder, cache_dir, views=("full",)):
         _check_ids(examples)
-        examples = [e._replace(captions=list(filter(_has_word, e.captions))) for e in examples]
+        examples = [e._replace(captions=list(filter(has_word, e.captions))) for e in examples]
         self.skipped = {e.path: "no caption with a word" for e in examples if not e.captions}
         examples = [example for example in examples if example.captions]
         self.features, readable = _encode(examples, encoder, cache_dir, views)
@@ -110,10 +111,6 @@ class Photographs:
                 f"{len(lost)} images could be read before and cannot be now, the first one "
                 f"{lost[0]}: {explain(lost[0])}. Bring them back, and give the command again."
             )
-
-
-def _has_word(caption):
-    return any(map(str.isalnum, caption))
 
 
 def _check_ids(examples):

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from zoo.data.images import decode_image, explain, read_each
 from zoo.data.views import VIEWS, view_images
+from zoo.files import aside
 
 SHARD = 512  # pictures in a file of the cache: what a killed run may have to do again
 FORMAT = 1  # raise it when decoding, resizing or a view changes: old files are then not found
@@ -187,13 +188,5 @@ def _load(file, pictures, width):
 
 
 def _save(file, **arrays):
-    aside = f"{file}.{os.getpid()}.aside"
-    try:
-        with open(aside, "wb") as stream:
-            np.savez(stream, **arrays)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(aside, file)
-    finally:
-        if os.path.exists(aside):
-            os.remove(aside)
+    with aside(file) as part, open(part, "wb") as stream:
+        np.savez(stream, **arrays)

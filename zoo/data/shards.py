@@ -212,7 +212,9 @@ def _finish(folder, settings):
 @contextlib.contextmanager
 def _aside(path):
     """Gives a path to write to, and renames it to what it should be when all is written."""
-    aside = f"{path}.aside"  # what a killed run leaves, the next one writes over
+    # Always the same name, unlike `zoo.files.aside`: what a killed run leaves, the next one writes
+    # over; a shard may have gigabytes.
+    aside = f"{path}.aside"
     try:
         yield aside
         with open(aside, "rb") as file:

@@ -1,7 +1,6 @@
 """Scores of whole models: kept in files, fused, compared class by class."""
 
 import math
-import os
 import pathlib
 import zipfile
 import zlib
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zoo.evaluation.activity import checked, confusion_matrix, per_class_accuracy
+from zoo.files import aside
 
 
 class Scores(NamedTuple):
@@ -109,13 +109,8 @@ def save_scores(path, video_ids, probabilities, labels, class_names):
     scores = _checked_scores(video_ids, probabilities, labels, class_names)
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(aside, "wb") as file:
-            np.savez_compressed(file, **scores._asdict())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with aside(path) as part, open(part, "wb") as file:
+        np.savez_compressed(file, **scores._asdict())
 
 
 def load_scores(path):

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 import unicodedata
 from collections.abc import Mapping
 
@@ -12,6 +11,8 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
 from zoo.evaluation import java_scorers
+from zoo.files import write_json
+from zoo.vocabulary import has_word
 
 TOKENISATION = "lower-case words of letters, marks, digits and apostrophes; punctuation dropped"
 RESULTS_FORMAT = 'expected COCO\'s results format: [{"image_id": 1, "caption": "a dog"}, ...]'
@@ -119,11 +120,6 @@ def plain_words(caption):
     return " ".join(word for word in words if any(c.isalnum() or c == "'" for c in word))
 
 
-def has_word(caption):
-    """Says whether a caption has a letter or digit; a reference without one counts nowhere."""
-    return any(character.isalnum() for character in caption)
-
-
 def perplexity(log_probs, num_words):
     """Gives the perplexity per word: exp of minus the mean log-probability of a word.
 
@@ -187,26 +183,7 @@ def read_results(path):
 def write_results(path, hypotheses):
     """Writes a dict from image id to caption in COCO's results format, at once or not at all."""
     entries = [{"image_id": key, "caption": caption} for key, caption in hypotheses.items()]
-    _write_json(path, entries)
-
-
-def write_metrics(path, metrics):
-    """Writes a flat dict of metrics as JSON, at once or not at all."""
-    _write_json(path, metrics)
-
-
-def _write_json(path, value):
-    text = json.dumps(value, indent=1, ensure_ascii=False)
-    folder = os.path.dirname(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    aside = f"{os.fspath(path)}.{os.getpid()}.part"
-    try:
-        with open(aside, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text + "\n")
-        os.replace(aside, path)
-    finally:
-        if os.path.exists(aside):
-            os.remove(aside)
+    write_json(path, entries)
 
 
 @functools.cache

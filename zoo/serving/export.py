@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+from zoo.files import aside
 from zoo.serving.signatures import CaptionerSignatures
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # warm-up; to max_batch_size of batching_parameters.txt
@@ -54,30 +55,30 @@ def export(captioner, saved_models, name="lrcn_captioner", card=None):
     decoding = getattr(captioner, "metadata", {}).get("decoding", {})
     signatures = CaptionerSignatures(captioner, **decoding)
     # Not a number: servers pass it by.
-    aside = pathlib.Path(tempfile.mkdtemp(prefix=".aside-", dir=base))
+    part = pathlib.Path(tempfile.mkdtemp(prefix=".aside-", dir=base))
     try:
         functions = signatures.signatures()
-        tf.saved_model.save(signatures, aside, signatures=functions)
-        captioner.vocabulary.save(aside / "assets" / "vocabulary.txt")
-        (aside / "assets.extra").mkdir()
-        warm_up = aside / "assets.extra" / "tf_serving_warmup_requests"
+        tf.saved_model.save(signatures, part, signatures=functions)
+        captioner.vocabulary.save(part / "assets" / "vocabulary.txt")
+        (part / "assets.extra").mkdir()
+        warm_up = part / "assets.extra" / "tf_serving_warmup_requests"
         _write_warm_up(warm_up, name, functions, signatures)
         if card is not None:
-            (aside / "README.md").write_text(card, encoding="utf-8")
-        aside.chmod(0o755)
-        version = _take_next_version(aside, base)
+            (part / "README.md").write_text(card, encoding="utf-8")
+        part.chmod(0o755)
+        version = _take_next_version(part, base)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
     write_models_config(saved_models)
     return version
 
 
-def _take_next_version(aside, base):
+def _take_next_version(part, base):
     while True:
         taken = [int(folder.name) for folder in base.iterdir() if folder.name.isdecimal()]
         version = base / str(max(taken, default=0) + 1)
         try:
-            os.rename(aside, version)  # fails where another export was faster
+            os.rename(part, version)  # fails where another export was faster
             return version
         except OSError:
             if not version.exists():
@@ -120,6 +121,5 @@ def write_models_config(saved_models, base_path="/models"):
                 base_path=f"{base_path}/{folder.name}",
                 model_platform="tensorflow",
             )
-    aside = saved_models / ".models.config.part"
-    aside.write_text(text_format.MessageToString(config), encoding="utf-8")
-    os.replace(aside, saved_models / "models.config")
+    with aside(saved_models / "models.config") as part:
+        pathlib.Path(part).write_text(text_format.MessageToString(config), encoding="utf-8")

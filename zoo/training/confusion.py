@@ -1,9 +1,8 @@
 """A picture of what a model takes for what."""
 
-import os
-import pathlib
-
 import numpy as np
+
+from zoo.files import aside
 
 MOST_WITH_NUMBERS = 30  # classes; the cells of more are too small to be read
 
@@ -57,7 +56,6 @@ def draw_confusion(matrix, class_names, path):
         axes.tick_params(which="minor", length=0)
     bar = figure.add_axes((1 + 0.2 / side, 0, 0.15 / side, 1))  # inches, as shares of the side
     figure.colorbar(image, bar, label="share of the class's videos")
-    path = pathlib.Path(path)
-    aside = path.with_suffix(".part.png")
-    figure.savefig(aside, dpi=100 if with_numbers else 150, bbox_inches="tight")
-    os.replace(aside, path)
+    with aside(path) as part:
+        dpi = 100 if with_numbers else 150
+        figure.savefig(part, dpi=dpi, bbox_inches="tight", format="png")

@@ -1,8 +1,6 @@
 """Pictures of how a training went."""
 
-import os
-import pathlib
-
+from zoo.files import aside
 from zoo.training.resume import read_log
 
 
@@ -40,8 +38,6 @@ def draw_curves(logs, path):
         axis.set(title=name, xlabel="epoch")
         axis.title.set_y(1.06)
     figure.tight_layout()
-    path = pathlib.Path(path)
-    aside = path.with_suffix(".part.png")
-    figure.savefig(aside, dpi=100)
+    with aside(path) as part:
+        figure.savefig(part, dpi=100, format="png")
     pyplot.close(figure)
-    os.replace(aside, path)

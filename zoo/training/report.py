@@ -9,9 +9,9 @@ from zoo.evaluation.captions import (
     per_caption_cider,
     perplexity,
     score_captions,
-    write_metrics,
     write_results,
 )
+from zoo.files import write_json
 from zoo.gallery import Picture, write_gallery
 
 SHOWN = 24  # best, and worst, captions of a gallery
@@ -75,7 +75,7 @@ def write_report(examples, hypotheses, out, more=None):
     metrics = {**score_captions(references, hypotheses), **(more or {})}
     metrics["num_images"] = len(hypotheses)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_metrics(out, metrics)
+    write_json(out, metrics)
     write_results(out.with_name(f"{prefix}predictions.json"), hypotheses)
     ciders = per_caption_cider(references, hypotheses)
     ranked = sorted(examples, key=lambda example: -ciders[example.image_id])

@@ -10,7 +10,6 @@ at the end, at most `GROWTH` above what it was after a quarter of the requests.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -19,7 +18,6 @@ import pathlib
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,6 +32,7 @@ from tqdm import tqdm
 
 from zoo.presets import from_preset
 from zoo.serving.export import export
+from zoo.serving.process import serving
 
 MODEL = "lrcn_captioner_efficientnet_lite0_flickr8k"
 BATCHING = pathlib.Path(__file__).parents[1] / "saved_models" / "batching_parameters.txt"
@@ -105,9 +104,10 @@ def load_run(saved_models, cases, clients, seconds, batch=None):
     Returns:
         `Run`.
     """
-    batching = "on" if batch else "off"
+    batching, options = ("on", ["--batch", str(batch)]) if batch else ("off", [])
     with (
-        serving(saved_models, batch) as (server, address),
+        tempfile.TemporaryDirectory() as folder,
+        serving(saved_models, f"{folder}/server.log", *options) as (server, address),
         tqdm(total=len(cases), unit=" requests", desc=f"batching {batching}") as bar,
     ):
         megabytes = {"ready": resident(server)}
@@ -156,24 +156,6 @@ def add_version(saved_models):
     newest = max(int(folder.name) for folder in base.iterdir() if folder.name.isdecimal())
     shutil.copytree(base / str(newest), base / ".aside")
     (base / ".aside").rename(base / str(newest + 1))
-
-
-@contextlib.contextmanager
-def serving(saved_models, batch):
-    """`lrcn serve` in a process of its own, and its address."""
-    command = [sys.executable, "-m", "zoo.cli", "serve", str(saved_models)]
-    command += ["--port", "0", "--rest-port", "0", *(["--batch", str(batch)] if batch else [])]
-    with tempfile.TemporaryFile("w+") as log:
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        try:
-            ready = re.search(r"gRPC on port (\d+)", server.stdout.readline())
-            if ready is None:
-                log.seek(0)
-                raise RuntimeError(f"The server did not start: {log.read()[-2000:]}")
-            yield server, f"127.0.0.1:{ready[1]}"
-        finally:
-            server.terminate()
-            server.wait(60)
 
 
 def version_states(address):

@@ -21,6 +21,7 @@ from zoo.cli import demo
 from zoo.cli.caption import find_pictures
 from zoo.data.sample_pictures import PICTURES
 from zoo.presets import presets, save_to_preset
+from zoo.serving.process import serving
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +260,8 @@ def test_demo_serves_the_model_and_captions_photographs_of_other_packages(
 def test_a_demo_that_is_ended_ends_its_server(saved_models, tmp_path):
     with (
         pytest.raises(SystemExit) as stopped,
-        demo.serving(saved_models, tmp_path / "log") as address,
+        demo.ended_in_order(),
+        serving(saved_models, tmp_path / "log") as (_, address),
     ):
         socket.create_connection(address.split(":")).close()
         os.kill(os.getpid(), signal.SIGTERM)
@@ -274,7 +276,7 @@ def test_a_server_that_does_not_start_says_why(tmp_path):
     message = f"log ends with: lrcn: No model to serve in {tmp_path / 'empty'}"
     with (
         pytest.raises(ChildProcessError, match=re.escape(message)),
-        demo.serving(tmp_path / "empty", tmp_path / "log"),
+        serving(tmp_path / "empty", tmp_path / "log"),
     ):
         pytest.fail("there is nothing to serve")
 

@@ -5,10 +5,8 @@ The server is the one that `lrcn serve` starts, in a process of its own.
 
 import contextlib
 import pathlib
-import re
 import shutil
 import signal
-import subprocess
 import sys
 
 from zoo.cli.arguments import CAPTIONER
@@ -32,6 +30,7 @@ def add_parser(commands):
 def run(options):
     """Captions a few photographs that other packages ship, and writes a page to look at."""
     from zoo.data.sample_pictures import sample_pictures
+    from zoo.serving.process import serving
 
     paths = sample_pictures()
     import_server()  # what is missing shows before the work begins
@@ -41,7 +40,7 @@ def run(options):
         if earlier != version:
             shutil.rmtree(earlier)
     print(f"Starting a server for {version}, which warms up first", flush=True)
-    with serving(SAVED_MODELS, FOLDER / "server.log") as address:
+    with ended_in_order(), serving(SAVED_MODELS, FOLDER / "server.log") as (_, address):
         print(f"Serving at {address}, asked over gRPC:", flush=True)
         results = ask_server(address, paths, n_best=3)
         print_results(results)
@@ -51,34 +50,10 @@ def run(options):
 
 
 @contextlib.contextmanager
-def serving(saved_models, log):
-    """Runs `lrcn serve` on free ports of this machine, as long as the context lasts.
-
-    Args:
-        saved_models: Folder of all served models.
-        log: Path of the file for what the server writes on stderr.
-
-    Yields:
-        `"host:port"` of gRPC.
-
-    Raises:
-        ChildProcessError: If the server does not start.
-    """
-    command = [sys.executable, "-m", "zoo.cli", "serve", str(saved_models)]
-    command += ["--port", "0", "--rest-port", "0"]
-    # Whoever is told to end, ends the server first.
+def ended_in_order():
+    """Lets SIGTERM unwind what is open, such as a server, instead of ending this process alone."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        with open(log, "w") as file:
-            server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, text=True)
-        try:
-            port = re.search(r"gRPC on port (\d+)", server.stdout.readline())
-            if port is None:
-                reason = pathlib.Path(log).read_text().strip().rpartition("\n")[2]
-                raise ChildProcessError(f"The server did not start; {log} ends with: {reason}")
-            yield f"127.0.0.1:{port[1]}"
-        finally:
-            server.terminate()
-            server.communicate()  # until it has finished what is in flight
+        yield
     finally:
         signal.signal(signal.SIGTERM, before)

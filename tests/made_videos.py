@@ -50,6 +50,11 @@ def write_video(
     return path
 
 
+def grey(values, height=32, width=40):
+    """Frames of one grey each."""
+    return [np.full((height, width, 3), value, np.uint8) for value in values]
+
+
 def write_sound(path):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=44100)

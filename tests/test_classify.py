@@ -6,6 +6,7 @@ import av
 import keras
 import numpy as np
 import pytest
+from made_videos import grey, write_video
 from PIL import Image
 
 import zoo
@@ -33,20 +34,9 @@ def preset(tmp_path_factory):
     return str(folder)
 
 
-def write_video(path, brightness):
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 40, 32, "yuv420p"
-        for value in brightness:
-            frame = np.full((32, 40, 3), value, "uint8")
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        out.mux(stream.encode())
-    return str(path)
-
-
 @pytest.fixture
 def video(tmp_path):
-    return write_video(tmp_path / "dusk.mp4", [230] * 7 + [20] * 4)
+    return str(write_video(tmp_path / "dusk.mp4", grey([230] * 7 + [20] * 4), rate=10))
 
 
 def run(capsys, *arguments):
@@ -79,7 +69,7 @@ def test_answer_is_the_mean_over_the_clips_that_training_scores(preset, video, c
 
 
 def test_video_shorter_than_a_clip_is_classified(preset, tmp_path, capsys):
-    video = write_video(tmp_path / "short.mp4", [230])
+    video = str(write_video(tmp_path / "short.mp4", grey([230]), rate=10))
     code, out, _ = run(capsys, "classify", "--model", preset, "--top", 1, video)
     assert code == 0 and out.split() == [video, "100.0%", "bright"]
 

@@ -1,8 +1,8 @@
 """`lrcn classify`: names the activity in videos, as a whole and over time."""
 
 import collections
+import itertools
 import json
-import pathlib
 import sys
 
 from zoo.cli.arguments import positive
@@ -73,28 +73,22 @@ def classify_clips(recognizer, path):
     """
     import numpy as np
 
+    from zoo.data.clips import clip_starts
     from zoo.data.videos import frame_times
 
     settings = recognizer.metadata["frames"]
-    length, stride = settings["clip_length"], settings["stride"]
-    times = frame_times(path, settings["rate"])
-    last = collections.deque(maxlen=length)  # features of the frames of a clip
-    count = seen = 0
-
-    def clip():
-        features = np.stack(last)[None]
-        start = max(count - len(last), 0)
-        end = times[min(count, len(times) - 1)]
-        return times[start], end, recognizer.classify(features)[0].mean(0)
-
-    for features in _features(recognizer, path, settings):
-        last.append(features)
-        count += 1
-        if count >= length and (count - length) % stride == 0:
-            seen = count
-            yield clip()
-    if seen != count:
-        yield clip()
+    length, times = settings["clip_length"], frame_times(path, settings["rate"])
+    # Flow has one fewer; a single frame has none, which reading it says.
+    num_frames = max(len(times) - (settings["modality"] == "flow"), 1)
+    features, count = _features(recognizer, path, settings), 0
+    last = collections.deque(maxlen=length)  # of the features: those of a clip
+    for start in clip_starts(num_frames, length, settings["stride"]):
+        end = min(start + length, num_frames)
+        last.extend(itertools.islice(features, end - count))
+        count = end
+        probabilities = recognizer.classify(np.stack(last)[None])[0].mean(0)
+        yield times[start], times[min(end, len(times) - 1)], probabilities
+    next(features, None)  # damage behind the last frame shows only now
 
 
 def _features(recognizer, path, settings):
@@ -103,6 +97,7 @@ def _features(recognizer, path, settings):
     import tensorflow as tf
 
     from zoo.data.clips import resize_frames, view_frames
+    from zoo.data.video_records import read_flow
     from zoo.data.videos import read_frames
 
     encoder, modality = recognizer.frame_encoder, settings["modality"]
@@ -114,13 +109,10 @@ def _features(recognizer, path, settings):
         squares = view_frames(frames, side, ["center"], modality)[0]
         return encoder(squares, training=False)
 
-    frames = read_frames(path, settings["rate"])
     if modality == "flow":
-        from zoo.data.flow import flow_image, optical_flow
-        from zoo.data.video_records import resize
-
-        frames = (resize(frame, settings["size"]) for frame in frames)
-        frames = map(flow_image, optical_flow(frames))
+        frames = read_flow(path, settings["rate"], settings["size"])
+    else:
+        frames = read_frames(path, settings["rate"])
     batch = []
     for frame in frames:
         batch.append(frame)
@@ -160,10 +152,10 @@ def draw_timeline(class_names, clips, path):
         clips: List of what `classify_clips` yields.
         path: PNG file to write.
     """
-    import os
-
     import numpy as np
     from matplotlib.figure import Figure  # needs no screen
+
+    from zoo.files import aside
 
     middles = [(start + end) / 2 for start, end, _ in clips]
     curves = np.stack([probabilities for *_, probabilities in clips])
@@ -173,10 +165,8 @@ def draw_timeline(class_names, clips, path):
         axes.plot(middles, curves[:, n], marker="o", markersize=3, label=class_names[n])
     axes.set(xlabel="seconds", ylabel="probability", ylim=(-0.02, 1.02))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    path = pathlib.Path(path)
-    aside = path.with_name(f".{path.name}.part")
-    figure.savefig(aside, dpi=120, format="png")
-    os.replace(aside, path)
+    with aside(path) as part:
+        figure.savefig(part, dpi=120, format="png")
 
 
 def annotate(class_names, source, clips, path):
@@ -188,20 +178,18 @@ def annotate(class_names, source, clips, path):
         clips: List of what `classify_clips` yields for it.
         path: MP4 file to write.
     """
-    import os
     from fractions import Fraction
 
     from PIL import Image, ImageDraw, ImageFont
 
     from zoo.data.video_extra import av
     from zoo.data.videos import frame_times, read_frames
+    from zoo.files import aside
 
     times = frame_times(source)
     middles = [(start + end) / 2 for start, end, _ in clips]
-    path = pathlib.Path(path)
-    aside = path.with_name(f".{path.name}.part")
     ticks = 90_000  # a second
-    with av.open(str(aside), "w", format="mp4") as out:
+    with aside(path) as part, av.open(part, "w", format="mp4") as out:
         stream = None
         for time, frame in zip(times, read_frames(source), strict=False):
             height, width = (side // 2 * 2 for side in frame.shape[:2])  # the codec wants even ones
@@ -219,4 +207,3 @@ def annotate(class_names, source, clips, path):
             shown.pts, shown.time_base = round(time * ticks), Fraction(1, ticks)
             out.mux(stream.encode(shown))
         out.mux(stream.encode())
-    os.replace(aside, path)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from zoo.data.images import MAX_PIXELS
 from zoo.data.video_extra import av
 
-MAX_PIXELS = 40_000_000  # a frame; more is refused before it is decoded
 # No playlists and no manifests, which make FFmpeg open other files, and no text as ANSI art.
 FORMATS = (
     "3g2,3gp,asf,avi,dv,flv,gif,h264,hevc,ivf,m4a,m4v,matroska,mj2,mov,mp4,mpeg,mpegts,mpegvideo,"

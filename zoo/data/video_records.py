@@ -33,10 +33,8 @@ def encode_video(path, settings, stop):
     options = [cv2.IMWRITE_JPEG_QUALITY, settings["quality"]]
     if is_flow:  # the usual half resolution of colour would blur the motion
         options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    frames = read_frames(path, settings["rate"])
-    frames = (resize(frame, settings["frame_size"]) for frame in frames)
-    if is_flow:
-        frames = map(flow_image, optical_flow(frames))
+    read = read_flow if is_flow else _read_resized
+    frames = read(path, settings["rate"], settings["frame_size"])
     jpegs, size, num_bytes = [], None, 0
     try:
         for frame in frames:
@@ -50,8 +48,6 @@ def encode_video(path, settings, stop):
                 raise VideoError(path, f"too long: {len(jpegs)} frames make more than 1 GB")
     except cv2.error as error:  # no flow of less than 12 pixels, no JPEG of more than 65500
         raise VideoError(path, f"OpenCV refuses its frames: {error.err}") from None
-    if not jpegs:
-        raise VideoError(path, "one frame only, in which nothing can move")
     return jpegs, size
 
 
@@ -103,8 +99,24 @@ def id_of(video):
     return video.video_id or os.fspath(video.path)
 
 
-def resize(frame, size):
-    """Brings a frame to `(height, width)`; None leaves it as it is."""
+def read_flow(path, rate, frame_size):
+    """Yields the flow images of a video, uint8 `(*frame_size, 3)`; one fewer than its frames.
+
+    Raises:
+        VideoError: If the video cannot be read to its end, or has one frame only.
+    """
+    flow = None
+    for flow in optical_flow(_read_resized(path, rate, frame_size)):
+        yield flow_image(flow)
+    if flow is None:
+        raise VideoError(path, "one frame only, in which nothing can move")
+
+
+def _read_resized(path, rate, frame_size):
+    return (_resize(frame, frame_size) for frame in read_frames(path, rate))
+
+
+def _resize(frame, size):
     if size is None or frame.shape[:2] == tuple(size):
         return frame
     height, width = size

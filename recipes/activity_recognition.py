@@ -45,6 +45,7 @@ from zoo.evaluation.activity_scores import (
     load_scores,
     save_scores,
 )
+from zoo.files import write_json
 from zoo.models.backbones import (
     caffenet,
     caffenet_hybrid,
@@ -52,20 +53,37 @@ from zoo.models.backbones import (
     image_encoder,
     vgg16,
 )
-from zoo.presets import from_preset, save_to_preset
+from zoo.presets import from_preset, from_run, save_to_preset
 from zoo.training.activity import classify_videos, feature_statistics
 from zoo.training.confusion import draw_confusion
 from zoo.training.curves import draw_curves
-from zoo.training.resume import fit_resumably, keep_settings
+from zoo.training.resume import fit_stage, keep_settings
 from zoo.training.whole_batch import Adam, CaffeSGD, StepCrossEntropy
+
+
+def small_cnn():
+    """Builds a CNN for frames of 32 pixels, to be trained from scratch; it keeps positions."""
+    network = keras.Sequential([keras.Input((32, 32, 3))], name="small")
+    for filters, kernel_size in ((16, 5), (32, 3), (64, 3)):
+        network.add(keras.layers.Conv2D(filters, kernel_size, 2, "same", activation="relu"))
+    network.add(keras.layers.Flatten())
+    network.add(keras.layers.Dense(128))
+    network.add(keras.layers.BatchNormalization(momentum=0.9))
+    network.add(keras.layers.ReLU())
+    return image_encoder(network, (1 / 255, 0.0), pooling=None, name="small_cnn")
+
 
 FROM_SCRATCH = "small_cnn"  # the encoder without ImageNet weights
 ENCODERS = {
     "caffenet": functools.partial(caffenet, "fc7"),
     "caffenet_hybrid": functools.partial(caffenet_hybrid, "fc7"),
     "efficientnet_lite0": efficientnet_lite0,
-    FROM_SCRATCH: lambda: small_cnn(),
+    FROM_SCRATCH: small_cnn,
     "vgg16": functools.partial(vgg16, "fc7", weights="imagenet"),
+}
+FLOW_ENCODERS = {  # where 128 is no motion; authors' code
+    **ENCODERS,
+    "caffenet_hybrid": functools.partial(caffenet_hybrid, "fc7", mean_pixel=(128, 128, 128)),
 }
 DATASETS = ("clip_folder", "hmdb51", "moving_digits", "shards", "ucf101")
 STAGES = ("single_frame", "single_frame_fine_tuned", "lrcn", "lrcn_fine_tuned")
@@ -128,11 +146,12 @@ def train(options):
     training.check_batch_size(options.batch_size, strategy.num_replicas_in_sync)
     keras.config.set_dtype_policy(options.precision)
     keras.utils.set_random_seed(options.seed)
+    encoders = FLOW_ENCODERS if options.modality == "flow" else ENCODERS
     with strategy.scope():
-        encoder = load_encoder(options.encoder, options.modality)
+        encoder = training.load_encoder(options.encoder, encoders)
         single = zoo.single_frame_recognizer(encoder, len(source.class_names), options.dropout)
         if options.encoder == FROM_SCRATCH:  # single frames teach it nothing: see moving_digits
-            encoder = load_encoder(options.encoder, options.modality)
+            encoder = training.load_encoder(options.encoder, encoders)
         lrcn = zoo.lrcn_activity_recognizer(
             cut(encoder, options.feature_layer),
             len(source.class_names),
@@ -150,40 +169,37 @@ def train(options):
     print(f"{len(source.labels)} videos, {source.num_frames.sum()} frames, ", end="")
     print(f"{len(source.class_names)} classes; {len(held_out.labels)} videos held out", flush=True)
 
-    def fit(stage, model, batches, epochs, score, first_score):
-        print(f"\n{stage}: {epochs} epochs", flush=True)
-        board = keras.callbacks.TensorBoard(run / "tensorboard" / stage, write_graph=False)
-        progress = fit_resumably(
-            model, batches, epochs, run / stage, score, options.patience, [board],
-            options.checkpoint_seconds, first_score,
-        )  # fmt: skip
-        return progress.best_score
+    fit = functools.partial(
+        fit_stage, run, patience=options.patience, seconds=options.checkpoint_seconds
+    )
 
     def fit_both(name, recognizer, clip_length, batch_size, clips_a_video, epochs, tuning_epochs):
         """Trains the head on the frozen CNN, then the whole network."""
         encoder, best, rows = recognizer.frame_encoder, None, np.arange(len(source.labels))
         steps = -(-len(source.labels) * clips_a_video // batch_size)
         sizes = (clip_length, batch_size, clips_a_video, options.seed)
-        views = ("center", "mirror_center") if options.mirror else ("center",)
+        views = ("center", "mirror_center") if options.mirror else VIEWS[:1]
 
-        def val_top_1(folder=cache):
-            features, labels, _ = encode(encoder, held_out, options, folder)
+        def val_top_1(features, labels, _):
             probabilities = classify_videos(recognizer, features, clip_length, STRIDE)
             return {"val_top_1": top_k(probabilities, labels, 1)}
 
         def val_top_1_from_pixels():
             with tempfile.TemporaryDirectory() as passing:
-                return val_top_1(passing)
+                return val_top_1(*encode(encoder, held_out, options.frame_size, passing))
 
         if epochs:
             encoder.trainable = False
-            features, labels, rows = encode(encoder, source, options, cache, views)
+            features, labels, rows = encode(encoder, source, options.frame_size, cache, views)
+            score = functools.partial(
+                val_top_1, *encode(encoder, held_out, options.frame_size, cache)
+            )
             recognizer.standardize_features(*feature_statistics(features))
             with strategy.scope():
                 model = recognizer.on_features()
                 compile_recognizer(model, options, options.learning_rate, steps * epochs, name)
             batches = functools.partial(clip_feature_batches, features, labels, *sizes)
-            best = fit(name, model, batches, epochs, val_top_1, best)
+            best = fit(name, model, batches, epochs, score)
         if tuning_epochs:
             encoder.trainable = True
             if options.encoder != FROM_SCRATCH:  # else they stay ImageNet's
@@ -265,7 +281,7 @@ def evaluate(options):
     out = pathlib.Path(options.out)
     of_folds = []
     for model, fold in zip(options.model, options.fold, strict=True):
-        recognizer = load_recognizer(model)
+        recognizer = from_run(model)
         frames = recognizer.metadata["frames"]
         settings = argparse.Namespace(**{**vars(options), **frames, "fold": fold})
         settings.frame_size = frames["size"]
@@ -295,12 +311,11 @@ def fusion(options):
     print(json.dumps(metrics, indent=1))
 
 
-def report(recognizer, source, frames, cache, out, views=("center",), compare=None):
+def report(recognizer, source, frames, cache, out, views=VIEWS[:1], compare=None):
     """Classifies videos and writes metrics, scores and pictures beside each other."""
-    settings = argparse.Namespace(frame_size=frames["size"])
     if source.skipped:
         print(skipped_line(source), file=sys.stderr)
-    features, labels, rows = encode(recognizer.frame_encoder, source, settings, cache, views)
+    features, labels, rows = encode(recognizer.frame_encoder, source, frames["size"], cache, views)
     clip_length = recognizer.clip_length or 1
     probabilities = classify_videos(recognizer, features, clip_length, frames["stride"])
     ids = [str(source.video_ids[row]) for row in rows]
@@ -325,9 +340,9 @@ def write_report(scores, out, compare=None):
     return metrics
 
 
-def encode(encoder, source, options, cache, views=("center",)):
+def encode(encoder, source, frame_size, cache, views=VIEWS[:1]):
     """Gives features and labels of those videos that can be read to their end, and their rows."""
-    features, damaged = encode_videos(encoder, source, options.frame_size, cache, views)
+    features, damaged = encode_videos(encoder, source, frame_size, cache, views)
     for reason in damaged.values():
         print(f"Left out: {reason}", file=sys.stderr)
     rows = [row for row in range(len(features)) if row not in damaged]
@@ -363,43 +378,11 @@ def skipped_line(source):
     return f"{len(source.skipped)} videos were left out, the first one: {reason}"
 
 
-def load_encoder(name, modality):
-    """Builds a frame encoder by name, or loads one that Keras saved."""
-    if name == "caffenet_hybrid" and modality == "flow":
-        return caffenet_hybrid("fc7", mean_pixel=(128, 128, 128))  # no motion; authors' code
-    if name in ENCODERS:
-        return ENCODERS[name]()
-    if not name.endswith(".keras"):
-        raise ValueError(
-            f"--encoder is one of {', '.join(ENCODERS)}, or a file.keras with a network from "
-            f"images to one vector (see `zoo.models.backbones.image_encoder`). Received: {name}"
-        )
-    return keras.saving.load_model(name, compile=False)
-
-
 def cut(encoder, layer):
     """Ends an encoder at one of its layers, which it shares; None for the encoder as it is."""
     if layer is None:
         return encoder
     return keras.Model(encoder.input, encoder.get_layer(layer).output, name=encoder.name)
-
-
-def small_cnn():
-    """Builds a CNN for frames of 32 pixels, to be trained from scratch; it keeps positions."""
-    network = keras.Sequential([keras.Input((32, 32, 3))], name="small")
-    for filters, kernel_size in ((16, 5), (32, 3), (64, 3)):
-        network.add(keras.layers.Conv2D(filters, kernel_size, 2, "same", activation="relu"))
-    network.add(keras.layers.Flatten())
-    network.add(keras.layers.Dense(128))
-    network.add(keras.layers.BatchNormalization(momentum=0.9))
-    network.add(keras.layers.ReLU())
-    return image_encoder(network, (1 / 255, 0.0), pooling=None, name="small_cnn")
-
-
-def load_recognizer(name):
-    """Loads a preset by name or folder, or the model of a run."""
-    model = pathlib.Path(name) / "model"
-    return from_preset(model if model.exists() else name)
 
 
 def compile_recognizer(model, options, rate, steps, name):
@@ -416,13 +399,6 @@ def compile_recognizer(model, options, rate, steps, name):
         schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
         optimizer = Adam(schedule, global_clipnorm=5.0)
     model.compile(optimizer, StepCrossEntropy(), jit_compile=training.jit_compile())
-
-
-def write_json(path, value):
-    """Writes JSON aside and renames it."""
-    aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    os.replace(aside, path)
 
 
 def size(text):

@@ -30,16 +30,16 @@ from zoo.data import datasets
 from zoo.data.batches import feature_batches, image_batches, sampling_batches
 from zoo.data.photographs import Photographs
 from zoo.decoding import Constraints, Sampling
-from zoo.evaluation.captions import has_word, read_results
+from zoo.evaluation.captions import read_results
 from zoo.models.backbones import efficientnet_lite0, vgg16
-from zoo.presets import from_preset, model_card, save_to_preset
+from zoo.presets import from_preset, from_run, model_card, save_to_preset
 from zoo.serving import export as exporting
 from zoo.training.cider import CiderTraining, caption_reward
 from zoo.training.curves import draw_curves
 from zoo.training.report import evaluate_captioner, generated_cider, write_report
-from zoo.training.resume import fit_resumably, keep_settings
+from zoo.training.resume import fit_stage, keep_settings
 from zoo.training.whole_batch import SGD, Adam, StepCrossEntropy
-from zoo.vocabulary import UNKNOWN, Vocabulary
+from zoo.vocabulary import UNKNOWN, Vocabulary, has_word
 
 ENCODERS = {
     "efficientnet_lite0": efficientnet_lite0,
@@ -89,7 +89,7 @@ def train(options):
     keras.config.set_dtype_policy(options.precision)
     keras.utils.set_random_seed(options.seed)
     with strategy.scope():
-        encoder = load_encoder(options.encoder)
+        encoder = training.load_encoder(options.encoder, ENCODERS)
     run.mkdir(parents=True, exist_ok=True)
     keep_settings(run / "settings.json", vars(options), MAY_CHANGE)
     cache = options.cache or run.parent / "features"
@@ -117,14 +117,9 @@ def train(options):
     if not options.paper:
         captioner.standardize(seen.features[:, 0])
 
-    def fit(stage, model, batches, epochs, score, first_score=None):
-        print(f"\n{stage}: {epochs} epochs", flush=True)
-        board = keras.callbacks.TensorBoard(run / "tensorboard" / stage, write_graph=False)
-        progress = fit_resumably(
-            model, batches, epochs, run / stage, score, options.patience, [board],
-            options.checkpoint_seconds, first_score,
-        )  # fmt: skip
-        return progress.best_score
+    fit = functools.partial(
+        fit_stage, run, patience=options.patience, seconds=options.checkpoint_seconds
+    )
 
     def val_cider():
         return {"val_cider": generated_cider(captioner, held_out)}
@@ -218,7 +213,7 @@ def train(options):
 def evaluate(options):
     """Captions a split with a trained model and scores the captions."""
     examples = read_split(options, options.split)
-    captioner = load_captioner(options.model)
+    captioner = from_run(options.model)
     # A run's images lie encoded beside it.
     beside = options.model if pathlib.Path(options.model, "model").exists() else options.out
     cache = options.cache or pathlib.Path(beside).parent / "features"
@@ -253,27 +248,9 @@ def score(options):
 
 def export(options):
     """Writes a trained model as a SavedModel for a TensorFlow model server."""
-    captioner = load_captioner(options.model)
+    captioner = from_run(options.model)
     card = model_card(pathlib.Path(options.model).name, captioner.metadata)
     print(exporting.export(captioner, options.saved_models, options.name, card))
-
-
-def load_encoder(name):
-    """Builds an image encoder by name, or loads one that Keras saved."""
-    if name in ENCODERS:
-        return ENCODERS[name]()
-    if not name.endswith(".keras"):
-        raise ValueError(
-            f"--encoder is one of {', '.join(ENCODERS)}, or a file.keras with a network from "
-            f"images to one vector (see `zoo.models.backbones.image_encoder`). Received: {name}"
-        )
-    return keras.saving.load_model(name, compile=False)
-
-
-def load_captioner(name):
-    """Loads a preset by name or folder, or the model of a run."""
-    model = pathlib.Path(name) / "model"
-    return from_preset(model if model.exists() else name)
 
 
 def read_split(options, split):

@@ -2,14 +2,13 @@
 
 import json
 import pathlib
-import shutil
 import subprocess
 import sys
 
-import av
 import keras
 import numpy as np
 import pytest
+from made_videos import grey, write_video
 
 import zoo
 from recipes import activity_recognition as recipe
@@ -19,27 +18,19 @@ from zoo.models.backbones import image_encoder
 NAMES = ["falls", "rises"]
 
 
-def write_video(path, brightness):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 40, 32, "yuv420p"
-        for value in brightness:
-            frame = np.full((32, 40, 3), value, "uint8")
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        out.mux(stream.encode())
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Videos that grow brighter or darker: one frame alone does not tell which."""
     folder, random = tmp_path_factory.mktemp("videos"), np.random.default_rng(0)
     for split, count in (("train", 12), ("val", 4)):
         for label, name in enumerate(NAMES):
+            videos = folder / "clips" / split / name
+            videos.mkdir(parents=True)
             for n in range(count):
                 ramp = random.integers(20, 60) + 14 * np.arange(8 + n % 3)
-                write_video(folder / split / name / f"{n}.mp4", ramp[::-1] if label == 0 else ramp)
-    (folder / "train" / "falls" / "broken.mp4").write_bytes(b"no video")
+                ramp = ramp[::-1] if label == 0 else ramp
+                write_video(videos / f"{n}.mp4", grey(ramp), rate=10)
+    (folder / "clips" / "train" / "falls" / "broken.mp4").write_bytes(b"no video")
     keras.utils.set_random_seed(0)
     network = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 4, strides=4)])
     image_encoder(network, (1 / 255, 0.0)).save(folder / "encoder.keras")
@@ -48,21 +39,11 @@ def data(tmp_path_factory):
 
 def settings(data, run):
     return [
-        "train", "--dataset", "clip_folder", "--data", str(data_folder(data)), "--run", str(run),
+        "train", "--dataset", "clip_folder", "--data", str(data / "clips"), "--run", str(run),
         "--encoder", str(data / "encoder.keras"), "--frame-size", "20x24", "--clip-length", "6",
         "--lstm-units", "8", "--dropout", "0", "--batch-size", "8", "--clips-a-video", "4",
         "--learning-rate", "0.03", "--single-epochs", "1", "--epochs", "6",
     ]  # fmt: skip
-
-
-def data_folder(data):
-    """The class folders alone: the encoder lies elsewhere."""
-    folder = data / "clips"
-    if not folder.exists():
-        folder.mkdir()
-        for split in ("train", "val"):
-            shutil.move(data / split, folder / split)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +72,7 @@ def test_run_leaves_pictures_scores_and_models_with_the_names_of_the_classes(run
 
 def test_evaluate_gives_what_training_reported(run, data, tmp_path):
     out = tmp_path / "again.json"
-    where = ["--dataset", "clip_folder", "--data", str(data_folder(data)), "--out", str(out)]
+    where = ["--dataset", "clip_folder", "--data", str(data / "clips"), "--out", str(out)]
     recipe.main(["evaluate", "--model", str(run), *where])
     assert json.loads(out.read_text()) == json.loads((run / "metrics.json").read_text())
     np.testing.assert_allclose(
@@ -103,7 +84,7 @@ def test_evaluate_gives_what_training_reported(run, data, tmp_path):
 
 def test_ten_crops_and_three_folds_give_a_mean(run, data, tmp_path):
     out = tmp_path / "folds.json"
-    where = ["--dataset", "clip_folder", "--data", str(data_folder(data)), "--out", str(out)]
+    where = ["--dataset", "clip_folder", "--data", str(data / "clips"), "--out", str(out)]
     recipe.main(["evaluate", "--model", str(run), str(run), "--fold", "1", "2", "--crops", "10",
                  *where])  # fmt: skip
     folds = [json.loads((tmp_path / f"folds-fold{n}.json").read_text()) for n in (1, 2)]

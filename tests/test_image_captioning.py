@@ -423,7 +423,7 @@ def test_a_model_that_is_not_there_is_named(data, tmp_path):
 
 def test_an_encoder_is_a_name_or_a_file():
     with pytest.raises(ValueError, match=r"efficientnet_lite0.*file\.keras.*Received: resnet"):
-        recipe.load_encoder("resnet")
+        training.load_encoder("resnet", recipe.ENCODERS)
 
 
 def test_a_mistaken_encoder_leaves_no_run_behind(data, tmp_path):

@@ -106,6 +106,12 @@ def from_preset(preset):
     return model
 
 
+def from_run(name):
+    """Loads a preset by name or folder, as `from_preset` does, or the model of a recipe's run."""
+    model = pathlib.Path(name) / "model"
+    return from_preset(model if model.exists() else name)
+
+
 def save_to_preset(model, folder, metadata=None, card=None):
     """Saves a model so that `from_preset(folder)` loads it, here or on another machine.
 

@@ -30,6 +30,26 @@ def jit_compile():
     return "auto" if tf.config.list_physical_devices("GPU") else False
 
 
+def load_encoder(name, encoders):
+    """Builds an encoder by name, or loads one that Keras saved.
+
+    Args:
+        name: A key of `encoders`, or the path of a file.keras.
+        encoders: Dict from a name to the function that builds the encoder.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if name in encoders:
+        return encoders[name]()
+    if not name.endswith(".keras"):
+        raise ValueError(
+            f"--encoder is one of {', '.join(encoders)}, or a file.keras with a network from "
+            f"images to one vector (see `zoo.models.backbones.image_encoder`). Received: {name}"
+        )
+    return keras.saving.load_model(name, compile=False)
+
+
 def check_batch_size(batch_size, devices, unit=1):
     """Refuses batches that cannot be shared out evenly, which Keras asks for.
 

@@ -180,6 +180,27 @@ def fit_resumably(
     return progress
 
 
+def fit_stage(
+    run, stage, model, batches, epochs, score=None, first_score=None, patience=None, seconds=120
+):
+    """Fits one stage of a run, resumably; says so, and keeps it for TensorBoard.
+
+    Args:
+        run: `pathlib.Path` of the run's folder.
+        stage: Name of the stage, and of its folder in it.
+        model, batches, epochs, score, first_score, patience, seconds: See `fit_resumably`.
+
+    Returns:
+        The best score, or None.
+    """
+    print(f"\n{stage}: {epochs} epochs", flush=True)
+    board = keras.callbacks.TensorBoard(run / "tensorboard" / stage, write_graph=False)
+    progress = fit_resumably(
+        model, batches, epochs, run / stage, score, patience, [board], seconds, first_score
+    )
+    return progress.best_score
+
+
 def save_weights(model, path):
     """Saves a model's weights aside and renames the file."""
     path = pathlib.Path(path)

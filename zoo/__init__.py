@@ -7,9 +7,13 @@ import sys
 _ROOMS = {
     "ActivityRecognizer": "zoo.models.activity_recognizer",
     "LRCNCaptioner": "zoo.models.captioner",
+    "LRCNVideoDescriber": "zoo.models.video_describer",
+    "SemanticRoleRecognizer": "zoo.models.role_recognizer",
     "from_preset": "zoo.presets",
     "lrcn_activity_recognizer": "zoo.models.activity_recognizer",
     "lrcn_captioner": "zoo.models.captioner",
+    "lrcn_video_describer": "zoo.models.video_describer",
+    "semantic_role_recognizer": "zoo.models.role_recognizer",
     "single_frame_recognizer": "zoo.models.activity_recognizer",
 }
 __all__ = list(_ROOMS)
@@ -26,4 +30,5 @@ def __getattr__(name):
 if pathlib.Path(sys.argv[0] if sys.argv else "").name not in ("lrcn", "lrcn.exe"):
     import zoo.models.activity_recognizer
     import zoo.models.backbones
-    import zoo.models.captioner  # noqa: F401
+    import zoo.models.captioner
+    import zoo.models.video_describer  # noqa: F401

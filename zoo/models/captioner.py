@@ -3,15 +3,11 @@
 import keras
 import numpy as np
 
-from zoo.decoding import BeamSearch, Constraints, Decoded, Greedy, Sampling, draw_uniforms
-from zoo.decoding.keras_hub import KerasHubSampling, is_keras_hub_sampler
+from zoo.decoding import BeamSearch
 from zoo.models.backbones import check_image_encoder, encoder_config, encoder_from_config
 from zoo.models.batched import CompiledFunctions
 from zoo.models.layers import CaptionDecoder
-from zoo.vocabulary import UNKNOWN
-
-MAX_WORDS = 20  # words of a training sentence and of a generated one, its end included
-STRATEGIES = {"greedy": Greedy(), "beam": BeamSearch(), "sample": Sampling()}
+from zoo.models.sentences import WritesSentences
 
 
 def lrcn_captioner(
@@ -84,7 +80,7 @@ def lrcn_captioner(
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class LRCNCaptioner(keras.Model):
+class LRCNCaptioner(WritesSentences, keras.Model):
     """What `lrcn_captioner` builds: a functional model that also writes and scores sentences.
 
     Attributes:
@@ -192,116 +188,6 @@ class LRCNCaptioner(keras.Model):
             images, batch_size
         )
 
-    def generate(
-        self, images, sampler="greedy", max_words=MAX_WORDS, constraints=None, seed=0, batch_size=32
-    ):
-        """Writes sentences, as ids.
-
-        Args:
-            images: Images or features, as for `encode`.
-            sampler: `"greedy"`, `"beam"`, `"sample"`, one of `zoo.decoding`'s samplers, such as
-                `BeamSearch(5, n_best=3)`, or a `keras_hub.samplers.Sampler`.
-            max_words: Longest sentence, its end included.
-            constraints: `zoo.decoding.Constraints` or None.
-            seed: For `Sampling`: a non-negative int, or one an image.
-            batch_size: Images at a time.
-
-        Returns:
-            `zoo.decoding.Decoded` of NumPy arrays, best sentence first: `token_ids`, int32
-            `(batch, n, max_words)`; `log_probs`, float32 `(batch, n)`; and `word_log_probs`,
-            float32 `(batch, n, max_words)`.
-
-        Raises:
-            ValueError: If the sampler is unknown or the constraints cannot be kept.
-        """
-        features = self.encode(images, batch_size)
-        eager = is_keras_hub_sampler(sampler)
-        sampler = _as_sampler(sampler)
-        constraints = constraints or Constraints()
-        constraints.check(self.decoder.vocabulary_size, max_words)
-
-        def search(inputs):
-            features, uniforms = inputs
-            return self.decoder.search(features, sampler, max_words, constraints, uniforms)
-
-        inputs = [features]
-        if isinstance(sampler, Sampling):
-            seeds = np.broadcast_to(seed, len(features))
-            inputs.append(draw_uniforms(seeds, sampler.num_samples, max_words))
-        else:
-            inputs.append(np.zeros((len(features), 1, 1), "float32"))
-        compiled = self.compiled_functions.get(
-            (sampler, max_words, constraints), search, [self.decoder], eager
-        )
-        return Decoded(*compiled.run(inputs, batch_size))
-
-    def score(self, images, sentences, end=True, batch_size=32):
-        """Says how likely the model finds given sentences.
-
-        Args:
-            images: Images or features, as for `encode`, one for each sentence.
-            sentences: Token ids, int `(batch, words)`, padded with 0; with a vocabulary, also a
-                list of strings.
-            end: Whether the sentence's end counts as a word. The authors' retrieval leaves it
-                out.
-            batch_size: Pairs at a time.
-
-        Returns:
-            NumPy `log_probs (batch,)` and `word_log_probs (batch, words + 1)`, zero after the
-            end.
-        """
-        token_ids = sentences
-        if len(sentences) and isinstance(sentences[0], str):
-            token_ids = self._encode_sentences(sentences)
-        token_ids = np.asarray(token_ids, "int32")
-        features = self.encode(images, batch_size)
-        if token_ids.ndim != 2 or len(token_ids) != len(features):
-            raise ValueError(
-                "`score` takes one sentence an image: ids of shape (batch, words). Received: "
-                f"{len(features)} images and ids of shape {token_ids.shape}"
-            )
-        key = ("score", end)
-        score = self.compiled_functions.get(
-            key, lambda x: self.decoder.log_probs(*x, end), [self.decoder]
-        )
-        return score.run([features, token_ids], batch_size)
-
-    def caption(self, images, sampler=None, constraints=None, **options):
-        """Describes images in words.
-
-        Args:
-            images: Images or features, as for `encode`.
-            sampler: As for `generate`; by default the model's own.
-            constraints: `Constraints`; by default `<unk>` is never written.
-            **options: More of `generate`'s.
-
-        Returns:
-            List of sentences, the best one for each image.
-
-        Raises:
-            ValueError: If the model has no vocabulary.
-        """
-        vocabulary = self._need_vocabulary()
-        constraints = constraints or Constraints(forbidden_ids=(UNKNOWN,))
-        sampler = self.sampler if sampler is None else sampler
-        decoded = self.generate(images, sampler, constraints=constraints, **options)
-        return [vocabulary.decode(ids[0]) for ids in decoded.token_ids]
-
-    def _encode_sentences(self, sentences):
-        encoded = [self._need_vocabulary().encode(sentence) for sentence in sentences]
-        token_ids = np.zeros((len(encoded), max(map(len, encoded), default=1) or 1), "int32")
-        for row, ids in zip(token_ids, encoded, strict=True):
-            row[: len(ids)] = ids
-        return token_ids
-
-    def _need_vocabulary(self):
-        if self.vocabulary is None:
-            raise ValueError(
-                "This model speaks ids, not words: it has no vocabulary. Take one from "
-                "`zoo.from_preset(name_or_folder)`, or set `model.vocabulary`."
-            )
-        return self.vocabulary
-
     def get_config(self):
         return {
             "image_encoder": encoder_config(self.image_encoder, self.feature_dim),
@@ -314,18 +200,3 @@ class LRCNCaptioner(keras.Model):
     def from_config(cls, config, custom_objects=None):
         encoder = encoder_from_config(config["image_encoder"], custom_objects)
         return cls(**{**config, "image_encoder": encoder})
-
-
-def _as_sampler(sampler):
-    if isinstance(sampler, str):
-        if sampler not in STRATEGIES:
-            raise ValueError(f"`sampler` is one of {list(STRATEGIES)}. Received: {sampler!r}")
-        return STRATEGIES[sampler]
-    if is_keras_hub_sampler(sampler):
-        return KerasHubSampling(sampler)
-    if not callable(sampler):
-        raise ValueError(
-            f"`sampler` is one of {list(STRATEGIES)}, a sampler of `zoo.decoding` or of KerasHub. "
-            f"Received: {sampler!r}"
-        )
-    return sampler

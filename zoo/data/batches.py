@@ -43,7 +43,9 @@ def epoch_order(num_examples, batch_size, seed, epoch, lengths=None):
     return rng.permutation(batches) if lengths is not None else batches
 
 
-def feature_batches(features, image_index, token_ids, batch_size, seed, epoch, first_batch=0):
+def feature_batches(
+    features, image_index, token_ids, batch_size, seed, epoch, first_batch=0, name="features"
+):
     """Batches for a decoder whose frozen encoder has run already.
 
     Args:
@@ -54,6 +56,7 @@ def feature_batches(features, image_index, token_ids, batch_size, seed, epoch, f
         seed: Seed of the run.
         epoch: Number of the epoch.
         first_batch: Batches to leave out, because a run that goes on has seen them.
+        name: What the model calls its input: `"features"`, or `"labels"` of a video.
 
     Returns:
         `tf.data.Dataset` of `({"features", "token_ids"}, targets, weights)`: float32 `(batch_size,
@@ -69,7 +72,7 @@ def feature_batches(features, image_index, token_ids, batch_size, seed, epoch, f
     def gather(captions, views):
         seen = tf.stack([tf.gather(image_index, captions), views], axis=1)
         image = tf.cast(tf.gather_nd(features, seen), tf.float32)
-        return _teach({"features": image}, tf.gather(token_ids, captions))
+        return teach({name: image}, tf.gather(token_ids, captions))
 
     batches = tf.data.Dataset.from_tensor_slices((order[first_batch:], views[first_batch:]))
     return batches.map(gather, num_parallel_calls=2).prefetch(tf.data.AUTOTUNE)
@@ -111,13 +114,13 @@ def image_batches(paths, token_ids, size, batch_size, seed, epoch, first_batch=0
         picture = resize_image(picture, size)
         return tf.where(mirror, picture[:, ::-1], picture), image
 
-    def teach(images, indices):
-        return _teach({"image": images}, tf.gather(token_ids, indices))
+    def add_captions(images, indices):
+        return teach({"image": images}, tf.gather(token_ids, indices))
 
     examples = (order[first_batch:], corners[first_batch:], mirrored[first_batch:])
     looks = tf.data.Dataset.from_tensor_slices(examples).unbatch()
     looks = looks.map(look, num_parallel_calls=tf.data.AUTOTUNE)
-    batches = looks.batch(batch_size, drop_remainder=True).map(teach)
+    batches = looks.batch(batch_size, drop_remainder=True).map(add_captions)
     # `unbatch` forgets how many there are, and with it the progress bar.
     batches = batches.apply(tf.data.experimental.assert_cardinality(len(order) - first_batch))
     return batches.prefetch(2)
@@ -154,8 +157,16 @@ def sampling_batches(features, num_samples, max_words, batch_size, seed, epoch, 
     return tf.data.Dataset.from_tensor_slices(batches).map(gather).prefetch(tf.data.AUTOTUNE)
 
 
-def _teach(inputs, token_ids):
-    """Adds words, targets and weights; cuts padding that no caption of the batch needs."""
+def teach(inputs, token_ids):
+    """Adds words, targets and weights; cuts padding that no caption of the batch needs.
+
+    Args:
+        inputs: Dict of what else the model sees.
+        token_ids: int32 `(..., max_words)`, padded with 0.
+
+    Returns:
+        The inputs with `token_ids`, the targets and the weights, each `(..., words)`.
+    """
     lengths = tf.reduce_sum(tf.cast(token_ids != 0, tf.int32), axis=-1)
     longest = tf.reduce_max(lengths) + 1  # and its end
     before, targets, weights = teacher_forcing(token_ids[..., :longest])

@@ -9,9 +9,9 @@ class ClipArray:
     """A source of videos whose frames are in memory, such as `moving_digits`.
 
     Args:
-        clips: uint8 `(videos, time, height, width, 3)`.
-        labels: int `(videos,)`.
-        class_names: List of the activities' names.
+        clips: uint8 `(videos, time, height, width, 3)`, or a list of `(time, height, width, 3)`.
+        labels: int `(videos,)`, or None where no activity is named.
+        class_names: List of the activities' names, or None.
 
     Attributes:
         num_frames: int `(videos,)`.
@@ -21,9 +21,11 @@ class ClipArray:
     encoded = False  # `read` gives pixels
     modality = "rgb"
 
-    def __init__(self, clips, labels, class_names):
-        self._clips, self.labels, self.class_names = clips, np.asarray(labels), class_names
-        self.num_frames = np.full(len(clips), clips.shape[1])
+    def __init__(self, clips, labels=None, class_names=None):
+        self._clips, self.labels, self.class_names = clips, labels, class_names
+        if labels is not None:
+            self.labels = np.asarray(labels)
+        self.num_frames = np.array([len(clip) for clip in clips])
         self.video_ids = [f"clip{n}" for n in range(len(clips))]
         self.skipped = {}
 

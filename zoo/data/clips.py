@@ -57,6 +57,28 @@ def uniform_starts(num_frames, num_clips, clip_length=CLIP_LENGTH):
     return [round(last * n / (num_clips - 1)) for n in range(num_clips)]
 
 
+def spread_frames(num_frames, max_frames):
+    """Chooses frames all over a video, all of them if they are no more than are wanted.
+
+    >>> spread_frames(43, 4).tolist()
+    [0, 14, 28, 42]
+    >>> spread_frames(3, 4).tolist()
+    [0, 1, 2]
+
+    Args:
+        num_frames: Frames of the video.
+        max_frames: Most frames to choose; a single one lies in the middle.
+
+    Returns:
+        int array of indices, ascending.
+    """
+    if num_frames <= max_frames:
+        return np.arange(num_frames)
+    if max_frames == 1:
+        return np.array([num_frames // 2])
+    return np.rint(np.linspace(0, num_frames - 1, max_frames)).astype(int)
+
+
 def random_start(chance, num_frames, clip_length=CLIP_LENGTH):
     """Draws a clip.
 

@@ -6,25 +6,27 @@ from concurrent import futures
 import numpy as np
 from tqdm import tqdm
 
-from zoo.data.videos import VideoError, frame_times, read_clip, read_frames
+from zoo.data.datasets.described import is_part, place_of
+from zoo.data.videos import TOLERANCE, VideoError, frame_times, read_clip, read_frames
 
 PROBES = 4  # files looked at side by side
+AT_ONCE = 32  # frames of a part of a file
 
 
 class VideoFiles:
     """Videos that are read from their files, or from folders of raw frames.
 
     Args:
-        videos: List of `zoo.data.datasets.LabelledVideo`.
-        class_names: List of the activities' names.
+        videos: List of `zoo.data.datasets.LabelledVideo` or `DescribedVideo`.
+        class_names: List of the activities' names, or None.
         rate: Frames per second to which every video is brought; None takes them as they are.
 
     Attributes:
         videos: Those that can be opened.
         class_names: As given.
-        labels: int `(videos,)`.
+        labels: int `(videos,)`, of labelled videos.
         num_frames: int `(videos,)`.
-        skipped: Dict from the path of a video left out to the reason.
+        skipped: Dict from a video left out, its path and which part of it, to the reason.
 
     Raises:
         ValueError: If no video is left.
@@ -33,31 +35,50 @@ class VideoFiles:
     encoded = False  # `read` gives pixels
     modality = "rgb"
 
-    def __init__(self, videos, class_names, rate=None):
+    def __init__(self, videos, class_names=None, rate=None):
         self.class_names, self.rate = class_names, rate
-        self.videos, counts, self.skipped = [], [], {}
+        self.videos, self._parts, self.skipped = [], [], {}
+        self._times = {}  # of files of which several parts are used
         with futures.ThreadPoolExecutor(PROBES) as pool:
-            probed = pool.map(self._count, videos)
+            probed = pool.map(self._probe, videos)
             probed = tqdm(probed, "opening videos", len(videos), unit=" videos", delay=2)
-            for video, (count, reason) in zip(videos, probed, strict=True):
+            for video, (part, reason) in zip(videos, probed, strict=True):
                 if reason:
-                    self.skipped[video.path] = reason
+                    self.skipped[place_of(video)] = reason
                     continue
                 self.videos.append(video)
-                counts.append(count)
+                self._parts.append(part)
+        self._times.clear()
         if not self.videos:
             path, reason = next(iter(self.skipped.items()), ("", "the list is empty"))
             raise ValueError(
                 f"None of the {len(videos)} videos can be read. The first one: {path}: {reason}"
             )
-        self.num_frames = np.array(counts)
-        self.labels = np.array([video.label for video in self.videos])
+        self.num_frames = np.array([len(part) for part in self._parts])
 
-    def _count(self, video):
+    def _probe(self, video):
+        """The indices of a video's frames in its file, which may show more; or why not."""
         try:
-            return len(frame_times(video.path, self.rate)), None
+            if not is_part(video):
+                return range(len(frame_times(video.path, self.rate))), None
+            if video.path not in self._times:
+                self._times[video.path] = frame_times(video.path, self.rate)
         except VideoError as error:
-            return 0, error.reason
+            return None, error.reason
+        times = self._times[video.path]
+        first, stop = 0, len(times)
+        if video.start is not None:
+            first = int(np.searchsorted(times, video.start - TOLERANCE))
+        if video.end is not None:
+            stop = int(np.searchsorted(times, video.end - TOLERANCE))
+        if first == len(times):
+            return None, f"too short: its last frame comes after {times[-1]:.1f} seconds"
+        return range(first, max(stop, first + 1)), None  # some frame is on screen at any time
+
+    @property
+    def labels(self):
+        """Index of each video's activity."""
+        return np.array([video.label for video in self.videos])
 
     @property
     def video_ids(self):
@@ -66,14 +87,23 @@ class VideoFiles:
 
     def identity(self, row):
         """A text that changes when the frames of a video may have changed."""
-        path = os.path.abspath(self.videos[row].path)
+        video = self.videos[row]
+        path = os.path.abspath(video.path)
         status = os.stat(path)
-        return f"{path} {status.st_size} {status.st_mtime_ns} rate {self.rate}"
+        part = f" from {video.start} to {video.end}" if is_part(video) else ""
+        return f"{path} {status.st_size} {status.st_mtime_ns} rate {self.rate}{part}"
 
     def frames(self, row):
         """Gives the frames of a video one after another, uint8 `(height, width, 3)`."""
-        return read_frames(self.videos[row].path, self.rate)
+        video, part = self.videos[row], self._parts[row]
+        if not is_part(video):
+            yield from read_frames(video.path, self.rate)
+            return
+        for start in range(0, len(part), AT_ONCE):
+            yield from read_clip(video.path, part[start : start + AT_ONCE], self.rate)
 
     def read(self, row, indices):
         """Reads some frames of a video, uint8 `(len(indices), height, width, 3)`."""
-        return read_clip(self.videos[row].path, indices, self.rate)
+        return read_clip(
+            self.videos[row].path, np.asarray(indices) + self._parts[row][0], self.rate
+        )

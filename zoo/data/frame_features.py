@@ -32,9 +32,9 @@ def encode_videos(encoder, source, frame_size, cache_dir, views=("center",), bat
         batch_size: Squares that go through the encoder at once.
 
     Returns:
-        A pair: list of the videos' features, each a list of a float16 array `(num_frames,
-        features)` for each view, on disk until they are used; None for a video that turned out to
-        be damaged. And a dict from the row of such a video to the reason.
+        A pair: list of the videos' features, each a list of a `FeatureFile`, float16 `(num_frames,
+        features)`, for each view; None for a video that turned out to be damaged. And a dict from
+        the row of such a video to the reason.
 
     Raises:
         ValueError: If a view is unknown.
@@ -46,7 +46,7 @@ def encode_videos(encoder, source, frame_size, cache_dir, views=("center",), bat
     size = encoder.input_shape[1]
     files = []
     for row in range(len(source.num_frames)):
-        key = f"{FORMAT} {encoder_hash} {size} {frame_size} {source.modality} "
+        key = f"{FORMAT} {encoder_hash} {size} {tuple(frame_size)} {source.modality} "
         key += source.identity(row)
         names = [hashlib.sha256(f"{key} {view}".encode()).hexdigest()[:32] for view in views]
         files.append([os.path.join(cache_dir, f"{name}.npy") for name in names])
@@ -55,10 +55,36 @@ def encode_videos(encoder, source, frame_size, cache_dir, views=("center",), bat
     if todo:
         _encode(encoder, source, frame_size, views, batch_size, todo, files, damaged)
     features = [
-        None if row in damaged else [np.load(path, mmap_mode="r") for path in paths]
+        None if row in damaged else [FeatureFile(path) for path in paths]
         for row, paths in enumerate(files)
     ]
     return features, damaged
+
+
+class FeatureFile:
+    """An array on disk, of which only what is asked for is read.
+
+    It holds no file open: a data set has more videos than a process may have open files.
+
+    Args:
+        path: File `.npy`.
+
+    Attributes:
+        shape: Of the array.
+    """
+
+    def __init__(self, path):
+        self._path = path
+        self.shape = np.load(path, mmap_mode="r").shape
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, index):
+        return np.array(np.load(self._path, mmap_mode="r")[index])
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(np.load(self._path), dtype)
 
 
 def _encode(encoder, source, frame_size, views, batch_size, todo, files, damaged):

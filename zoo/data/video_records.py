@@ -61,16 +61,21 @@ def jpeg_frames(path, rate, frame_size, modality="rgb", quality=QUALITY):
     Raises:
         VideoError: If the video cannot be read to its end, or has one frame where flow is wanted.
     """
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    if modality == "flow":  # the usual half resolution of colour would blur the motion
-        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     read = read_flow if modality == "flow" else _read_resized
     try:
         for frame in read(path, rate, frame_size):
-            bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-            yield cv2.imencode(".jpg", bgr, options)[1].tobytes(), frame.shape[:2]
+            yield encode_jpeg(frame, None, quality, modality), frame.shape[:2]
     except cv2.error as error:  # no flow of less than 12 pixels, no JPEG of more than 65500
         raise VideoError(path, f"OpenCV refuses its frames: {error.err}") from None
+
+
+def encode_jpeg(frame, frame_size=None, quality=QUALITY, modality="rgb"):
+    """Encodes a frame, uint8 RGB `(height, width, 3)`, as JPEG; size None leaves its own."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    if modality == "flow":  # the usual half resolution of colour would blur the motion
+        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    bgr = cv2.cvtColor(_resize(frame, frame_size), cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, options)[1].tobytes()
 
 
 def make_record(video, encoded, rate):

@@ -2,16 +2,21 @@
 
 from zoo.data.datasets.clip_folder import clip_folder
 from zoo.data.datasets.coco import coco, karpathy, karpathy_folder
+from zoo.data.datasets.described import DescribedVideo, label_ids, roles_of
 from zoo.data.datasets.example import CaptionedImage
 from zoo.data.datasets.flickr import flickr8k, flickr30k
 from zoo.data.datasets.hmdb51 import hmdb51
 from zoo.data.datasets.moving_digits import moving_digits
-from zoo.data.datasets.own import own
+from zoo.data.datasets.msrvtt import msrvtt
+from zoo.data.datasets.msvd import msvd
+from zoo.data.datasets.own import own, own_videos
+from zoo.data.datasets.tacos import label_probabilities, tacos
 from zoo.data.datasets.ucf101 import ucf101
 from zoo.data.datasets.video import LabelledVideo
 
 __all__ = [
     "CaptionedImage",
+    "DescribedVideo",
     "LabelledVideo",
     "clip_folder",
     "coco",
@@ -19,10 +24,18 @@ __all__ = [
     "flickr8k",
     "hmdb51",
     "karpathy",
+    "label_ids",
+    "label_probabilities",
     "moving_digits",
+    "msrvtt",
+    "msvd",
     "own",
+    "own_videos",
     "read",
+    "read_described",
     "read_videos",
+    "roles_of",
+    "tacos",
     "ucf101",
 ]
 
@@ -35,6 +48,7 @@ READERS = {
     "own": own,
 }
 VIDEO_READERS = {"clip_folder": clip_folder, "hmdb51": hmdb51, "ucf101": ucf101}
+DESCRIBED_READERS = {"msrvtt": msrvtt, "msvd": msvd, "own": own_videos, "tacos": tacos}
 
 
 def read(name, root, split):
@@ -79,3 +93,26 @@ def read_videos(name, root, split=None, **options):
             f"A data set of videos is called one of {', '.join(VIDEO_READERS)}; got {name!r}."
         )
     return VIDEO_READERS[name](root, split, **options)
+
+
+def read_described(name, root, split):
+    """Reads a split of a data set of videos with sentences that is called by its name.
+
+    Args:
+        name: `"msrvtt"`, `"msvd"`, `"own"` or `"tacos"`.
+        root: Folder of the data set, as its reader describes it; for `"own"` the JSON file.
+        split: `"train"`, `"val"` (or `"dev"`) or `"test"`.
+
+    Returns:
+        List of `DescribedVideo`.
+
+    Raises:
+        FileNotFoundError: If a file of the data set is not where it should be.
+        ValueError: If the name is none of these, a file is malformed, or the split is empty.
+    """
+    if name not in DESCRIBED_READERS:
+        raise ValueError(
+            "A data set of videos with sentences is called one of "
+            f"{', '.join(DESCRIBED_READERS)}; got {name!r}."
+        )
+    return DESCRIBED_READERS[name](root, split)

@@ -67,6 +67,36 @@ def moving_digits(split, num_clips, seed, num_frames=16, size=32):
     return clips, labels, list(MOTIONS)
 
 
+def placed_digits(split, num_frames, seed, size=32):
+    """Makes single frames with a digit somewhere: what a CNN learns of pictures before videos.
+
+    Args:
+        split: `"train"`, `"val"` (or `"dev"`) or `"test"`.
+        num_frames: Number of frames.
+        seed: Integer. The same seed gives the same frames.
+        size: Height and width of a frame in pixels.
+
+    Returns:
+        Frames, uint8 RGB `(num_frames, size, size, 3)`; the digits, int64 `(num_frames,)`; and
+        their places, float32 `(num_frames, 4)`: sine of y and x as angles, as the borders meet,
+        then their cosine.
+
+    Raises:
+        ModuleNotFoundError: If scikit-learn is not installed.
+        ValueError: If the split is unknown.
+    """
+    pictures, digits = digit_pictures(split)
+    random = np.random.default_rng([seed, len(SHARES) + list(SHARES).index(split_name(split))])
+    chosen = random.integers(len(pictures), size=num_frames)
+    places = random.integers(size, size=(num_frames, 2))
+    frames = np.concatenate(
+        [render(pictures[n], place[None], size) for n, place in zip(chosen, places, strict=True)]
+    )
+    angles = 2 * np.pi * places / size
+    places = np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype("float32")
+    return np.repeat(frames[..., None], 3, axis=-1), digits[chosen], places
+
+
 def render(digit, positions, size):
     """Draws a picture along a path, on a black frame whose borders meet.
 

@@ -1,7 +1,8 @@
-"""Reader for captions of one's own, in one JSON file."""
+"""Readers for captions of one's own, for pictures or videos, in one JSON file."""
 
 import os
 
+from zoo.data.datasets.described import NONE, DescribedVideo
 from zoo.data.datasets.example import (
     CaptionedImage,
     existing,
@@ -38,29 +39,79 @@ def own(json_path, split):
         FileNotFoundError: If the file is not there.
         ValueError: If it is not in this form, or no entry is of the split.
     """
+    entries = _entries_of(json_path, split, "file_path", "image_id", "pictures")
+    return [CaptionedImage(image_id, path, captions) for image_id, path, captions, *_ in entries]
+
+
+def own_videos(json_path, split):
+    """Reads a split of your own videos, with captions and, if you like, labels.
+
+    The file is a list with an entry for each video:
+
+    ```json
+    [
+      {"video": "a.mp4", "captions": ["he cuts a carrot"], "split": "train",
+       "labels": {"activity": "cut", "object": "carrot"}},
+      {"video": "b.mp4", "captions": ["she peels it"], "split": "val", "video_id": "peel"}
+    ]
+    ```
+
+    Args:
+        json_path: The JSON file. A `video` is relative to its folder, or absolute, as in `own`.
+        split: `"train"`, `"val"` (or `"dev"`) or `"test"`. An entry without one is of the split
+            `"train"`, as in `own`.
+
+    Returns:
+        List of `DescribedVideo` in the order of the file; `video_id` is the entry's as a string,
+        or its `video` as written; `labels` is None for an entry without.
+
+    Raises:
+        FileNotFoundError: If the file is not there.
+        ValueError: If it is not in this form, or no entry is of the split.
+    """
+    entries = _entries_of(json_path, split, "video", "video_id", "videos")
+    return [
+        DescribedVideo(str(video_id), path, captions, _labels_of(entry, where))
+        for video_id, path, captions, entry, where in entries
+    ]
+
+
+def _entries_of(json_path, split, path_field, id_field, what):
+    """Yields `(id, path, captions, entry, where)` for the entries of a split."""
     split = split_name(split)
-    entries = parsed_json(existing(json_path, "a JSON file with your pictures and captions"))
+    entries = parsed_json(existing(json_path, f"a JSON file with your {what} and captions"))
     if not isinstance(entries, list):
         raise ValueError(
-            f'{json_path}: expected a list, [{{"file_path": ..., "captions": [...]}}, ...], got '
+            f'{json_path}: expected a list, [{{"{path_field}": ..., "captions": [...]}}, ...], got '
             f"{entries!r:.200}."
         )
-    examples = []
+    found = False
     for number, entry in enumerate(entries):
         where = f"{json_path}, entry {number}"
-        file_path = field(entry, "file_path", str, where)
+        name = field(entry, path_field, str, where)
         captions = field(entry, "captions", list, where)
         if not all(isinstance(caption, str) for caption in captions):
             raise ValueError(f'{where}: expected a list of texts as "captions", got {captions!r}.')
-        image_id = field(entry, "image_id", (str, int), where) if "image_id" in entry else file_path
+        entry_id = field(entry, id_field, (str, int), where) if id_field in entry else name
         entry_split = field(entry, "split", str, where) if "split" in entry else "train"
         if split_name(entry_split, f"{where}: ") == split:
-            path = os.path.join(os.path.dirname(json_path), file_path)
-            captions = [caption.strip() for caption in captions]
-            examples.append(CaptionedImage(image_id, path, captions))
-    if not examples:
+            found = True
+            path = os.path.join(os.path.dirname(json_path), name)
+            yield entry_id, path, [caption.strip() for caption in captions], entry, where
+    if not found:
         raise ValueError(
-            f'{json_path}: expected pictures for the split "{split}", found none. Mark some '
+            f'{json_path}: expected {what} for the split "{split}", found none. Mark some '
             f'entries with "split": "{split}" (entries without a "split" are for "train").'
         )
-    return examples
+
+
+def _labels_of(entry, where):
+    if "labels" not in entry:
+        return None
+    labels = entry["labels"]
+    if not isinstance(labels, dict) or not all(isinstance(text, str) for text in labels.values()):
+        raise ValueError(
+            f'{where}: expected texts by their role, {{"activity": "cut"}}, as "labels", got '
+            f"{labels!r:.200}."
+        )
+    return {role: label.strip() or NONE for role, label in labels.items()}

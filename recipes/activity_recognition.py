@@ -44,7 +44,7 @@ from zoo.models.backbones import (
     caffenet,
     caffenet_hybrid,
     efficientnet_lite0,
-    image_encoder,
+    small_cnn,
     vgg16,
 )
 from zoo.presets import from_preset, from_run, save_to_preset
@@ -54,21 +54,6 @@ from zoo.training.activity_report import write_report
 from zoo.training.curves import draw_curves
 from zoo.training.resume import fit_stage, keep_settings
 from zoo.training.whole_batch import Adam, CaffeSGD, StepCrossEntropy
-
-
-def small_cnn():
-    """Builds a CNN for frames of 32 pixels, to be trained from scratch; it keeps positions."""
-    network = keras.Sequential([keras.Input((32, 32, 3))], name="small")
-    for filters, kernel_size in ((16, 5), (32, 3), (64, 3)):
-        network.add(keras.layers.Conv2D(filters, kernel_size, 2, "same"))
-        network.add(keras.layers.BatchNormalization(momentum=0.9))
-        network.add(keras.layers.ReLU())
-    network.add(keras.layers.Flatten())
-    network.add(keras.layers.Dense(128))
-    network.add(keras.layers.BatchNormalization(momentum=0.9))
-    network.add(keras.layers.Activation("tanh"))  # bounded, or some seeds are slow to learn
-    return image_encoder(network, (1 / 255, 0.0), pooling=None, name="small_cnn")
-
 
 FROM_SCRATCH = "small_cnn"  # the encoder without ImageNet weights
 ENCODERS = {
@@ -382,15 +367,6 @@ def compile_recognizer(model, options, rate, steps, name):
     model.compile(optimizer, StepCrossEntropy(), jit_compile=training.jit_compile())
 
 
-def size(text):
-    """`"240x320"` -> `(240, 320)`."""
-    try:
-        height, width = map(int, text.split("x"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, got {text}") from None
-    return height, width
-
-
 def parse(arguments):
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -411,7 +387,9 @@ def parse(arguments):
     p.add_argument("--fold", type=int, default=1, choices=[1, 2, 3], help="of ucf101, hmdb51")
     p.add_argument("--modality", default="rgb", choices=["rgb", "flow"])
     p.add_argument("--rate", type=float, help="frames per second; default: the video's own")
-    p.add_argument("--frame-size", type=size, default=FRAME_SIZE, metavar="HEIGHTxWIDTH")
+    p.add_argument(
+        "--frame-size", type=training.frame_size, default=FRAME_SIZE, metavar="HEIGHTxWIDTH"
+    )
     p.add_argument(
         "--paper", action="store_true", help="the paper's numbers, where no others are given"
     )

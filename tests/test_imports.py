@@ -29,6 +29,7 @@ WALLS = {
     "evaluation": ({"vocabulary"}, {"numpy", "pycocoevalcap"}),  # gets predictions, never a model
     "training": ({"evaluation"}, {"keras", "matplotlib", "numpy", "tensorflow"}),
     "training.activity": ({"data", "evaluation"}, {"numpy"}),  # cuts videos into clips
+    "training.role_labels": ({"data", "evaluation"}, {"numpy"}),  # of a split of videos
     "training.report": ({"decoding", "evaluation", "gallery"}, {"numpy"}),  # scores and shows
     "presets": ({"models", "data", "decoding", "vocabulary"}, {"h5py", "numpy"}),
     "serving": (

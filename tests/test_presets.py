@@ -14,7 +14,7 @@ import pytest
 from keras import layers
 
 import zoo
-from zoo import lrcn_captioner, presets
+from zoo import lrcn_captioner, lrcn_video_describer, presets, semantic_role_recognizer
 from zoo.decoding import BeamSearch
 from zoo.presets import from_preset, save_to_preset
 from zoo.vocabulary import Vocabulary
@@ -285,3 +285,100 @@ def test_unknown_decoding_is_a_clear_error(captioner, tmp_path):
     save_to_preset(captioner, tmp_path / "tiny", {"decoding": {"beams": 4}})
     with pytest.raises(ValueError, match="metadata.json, decoding: .*beams"):
         from_preset(tmp_path / "tiny")
+
+
+ROLES = {"activity": ["none", "runs"], "animal": ["none", "dog", "café"]}
+FRAMES = np.random.default_rng(1).uniform(0, 255, (3, 4, 4, 4, 3)).astype("float32")
+COUNTS = np.array([4, 2, 3], "int32")
+DECODING = {"beam_size": 3, "length_penalty": 0.7}
+
+
+def shake(model):
+    """Gives all weights firm values, so that answers differ from video to video."""
+    rng = np.random.default_rng(2)
+    for weight in model.weights:
+        if "moving" not in weight.path and "seed" not in weight.path:
+            weight.assign(rng.normal(0, 0.7, weight.shape))
+
+
+def frame_encoder():
+    frame = [keras.Input((4, 4, 3)), layers.Rescaling(1 / 255)]
+    return keras.Sequential([*frame, layers.Conv2D(5, 3), layers.GlobalMaxPooling2D()])
+
+
+@pytest.fixture(scope="module")
+def recognizer():
+    recognizer = semantic_role_recognizer(frame_encoder(), [2, 3], lstm_units=4, dropout=0.2)
+    shake(recognizer)
+    recognizer.standardize_features(np.full(5, 0.3), np.full(5, 0.5))
+    recognizer.roles = ROLES
+    return recognizer
+
+
+def video_describer(kind, recognizer):
+    source, options = {
+        "reads labels": (recognizer, {"visual": "label_probabilities", "architecture": "decoder"}),
+        "sees frames": (frame_encoder(), {"dropout": 0.2}),
+        "is fed labels": ([2, 3], {"visual": "labels_max"}),
+    }[kind]
+    describer = lrcn_video_describer(
+        source, len(WORDS), embedding_dim=4, lstm_units=5, projection_dim=3, **options
+    )
+    shake(describer.decoder)
+    describer.vocabulary, describer.sampler = Vocabulary(WORDS), BeamSearch(**DECODING)
+    if kind == "is fed labels":
+        describer.roles = ROLES
+    return describer
+
+
+def test_recogniser_of_roles_comes_back_with_its_answers_and_roles(recognizer, tmp_path):
+    save_to_preset(recognizer, tmp_path / "mine", {"data": "made up"})
+    again = from_preset(tmp_path / "mine")
+    assert isinstance(again, zoo.SemanticRoleRecognizer)
+    assert again.roles == ROLES and list(again.roles) == list(ROLES)
+    assert again.metadata == {"data": "made up", "format": 1, "task": "semantic_roles"}
+    labels, probabilities = recognizer.recognize((FRAMES, COUNTS))
+    found_labels, found = again.recognize((FRAMES, COUNTS))
+    np.testing.assert_array_equal(found_labels, labels)
+    np.testing.assert_allclose(found, probabilities, atol=5e-3)
+    assert np.ptp(probabilities, axis=0).max() > 0.05
+    assert again.get_config()["dropout"] == 0.2
+
+
+@pytest.mark.parametrize("kind", ["reads labels", "sees frames", "is fed labels"])
+def test_describer_of_videos_comes_back_with_its_answers_and_words(kind, recognizer, tmp_path):
+    describer = video_describer(kind, recognizer)
+    save_to_preset(describer, tmp_path / "mine", {"decoding": DECODING})
+    again = from_preset(tmp_path / "mine")
+    assert isinstance(again, zoo.LRCNVideoDescriber)
+    assert again.vocabulary.words == tuple(WORDS) and again.sampler == BeamSearch(**DECODING)
+    assert again.metadata["task"] == "video_description"
+    assert again.roles == (None if kind == "sees frames" else ROLES)
+    assert (again.recognizer is not None) == (kind == "reads labels")
+    if again.recognizer:
+        assert again.recognizer.roles == ROLES and not again.recognizer.trainable_variables
+    one_hot = np.array([[1, 0, 1, 0, 0], [0, 1, 0, 0, 1], [0, 1, 0, 1, 0]], "float32")
+    videos = one_hot if kind == "is fed labels" else (FRAMES, COUNTS)
+    ids = np.array([[2, 3, 0], [4, 0, 0], [2, 2, 1]])
+    expected = describer.score(videos, ids)[0]
+    np.testing.assert_allclose(again.score(videos, ids)[0], expected, atol=2e-2)
+    assert again.caption(videos, max_words=4) == describer.caption(videos, max_words=4)
+
+
+@pytest.mark.parametrize("kind", ["recognizer", "reads labels", "is fed labels"])
+def test_roles_of_another_size_are_refused(kind, recognizer, tmp_path):
+    model = recognizer if kind == "recognizer" else video_describer(kind, recognizer)
+    save_to_preset(model, tmp_path / "mine")
+    edit(tmp_path / "mine", "assets/roles.json", animal=["none", "dog"])
+    with pytest.raises(ValueError, match=r"\[2, 2\] words for a model of \[2, 3\]"):
+        from_preset(tmp_path / "mine")
+
+
+def test_recogniser_without_roles_is_no_preset(recognizer, tmp_path):
+    bare = semantic_role_recognizer(5, [2, 3], lstm_units=2)
+    with pytest.raises(ValueError, match=r"no roles: set `model\.roles`"):
+        save_to_preset(bare, tmp_path / "x")
+    save_to_preset(recognizer, tmp_path / "mine")
+    (tmp_path / "mine" / "assets" / "roles.json").unlink()
+    with pytest.raises(ValueError, match="it lacks assets/roles.json"):
+        from_preset(tmp_path / "mine")

@@ -13,12 +13,15 @@ import numpy as np
 from zoo.decoding import BeamSearch
 from zoo.models.activity_recognizer import ActivityRecognizer
 from zoo.models.captioner import LRCNCaptioner
+from zoo.models.role_recognizer import SemanticRoleRecognizer
+from zoo.models.video_describer import LRCNVideoDescriber
 from zoo.vocabulary import Vocabulary
 
 SHIPPED = pathlib.Path(__file__).parent / "preset_files"
 FORMAT = 1  # of the folder; raised when an older program could not read it
 FILES = ("metadata.json", "config.json", "model.weights.h5")
 PRIOR = "assets/prior_features.npy"  # of a captioner: features of other images, `(images, F)`
+ROLES = "assets/roles.json"  # of a model that labels semantic roles: role -> its labels
 
 
 class _Task(NamedTuple):
@@ -30,6 +33,8 @@ class _Task(NamedTuple):
 TASKS = {
     "activity_recognition": _Task(ActivityRecognizer, "class_names", "assets/classes.txt"),
     "image_captioning": _Task(LRCNCaptioner, "vocabulary", "assets/vocabulary.txt"),
+    "semantic_roles": _Task(SemanticRoleRecognizer, "roles", ROLES),
+    "video_description": _Task(LRCNVideoDescriber, "vocabulary", "assets/vocabulary.txt"),
 }
 
 
@@ -49,15 +54,16 @@ def presets():
 
 
 def from_preset(preset):
-    """Loads a trained model, with its vocabulary or the names of its classes.
+    """Loads a trained model, with its vocabulary, the names of its classes, or its roles.
 
     Args:
         preset: Name of a preset of this package (see `presets`), or path of a folder that
             `save_to_preset` wrote.
 
     Returns:
-        `LRCNCaptioner` with `vocabulary` and the `sampler` that it was scored with, or
-        `ActivityRecognizer` with `class_names`; either with `metadata`, a dict.
+        `LRCNCaptioner` or `LRCNVideoDescriber` with `vocabulary` and the `sampler` that it was
+        scored with, `ActivityRecognizer` with `class_names`, or `SemanticRoleRecognizer` with
+        `roles`; each with `metadata`, a dict.
 
     Raises:
         ValueError: If there is no such preset, or its folder is incomplete or of a newer format.
@@ -98,6 +104,13 @@ def from_preset(preset):
         model.class_names = (folder / task.asset).read_text(encoding="utf-8").splitlines()
         _check_words(folder, len(model.class_names), model.num_classes)
         return model
+    if (folder / ROLES).exists():
+        model.roles = _read_json(folder, ROLES)
+        _check_words(folder, [len(labels) for labels in model.roles.values()], model.num_labels)
+        if getattr(model, "recognizer", None) is not None:
+            model.recognizer.roles = model.roles
+    if isinstance(model, SemanticRoleRecognizer):
+        return model
     model.vocabulary = Vocabulary.load(folder / task.asset)
     _check_words(folder, len(model.vocabulary), model.decoder.vocabulary_size)
     if (folder / PRIOR).exists():
@@ -127,7 +140,8 @@ def save_to_preset(model, folder, metadata=None, card=None):
     Matrices are kept in half precision, everything smaller (biases, statistics) as it is.
 
     Args:
-        model: `LRCNCaptioner` with a `vocabulary`, or `ActivityRecognizer` with `class_names`.
+        model: `LRCNCaptioner` or `LRCNVideoDescriber` with a `vocabulary`, `ActivityRecognizer`
+            with `class_names`, or `SemanticRoleRecognizer` with `roles`.
         folder: Folder to write. An earlier preset there goes when the new one is whole.
         metadata: Dict that JSON can hold: `data`, `scores`, `terms`, `decoding`, ...
         card: Text of the model card, Markdown; None makes one of the metadata.
@@ -148,9 +162,11 @@ def save_to_preset(model, folder, metadata=None, card=None):
     aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         (aside / "assets").mkdir()
+        if getattr(model, "roles", None) is not None:
+            _write_json(aside / ROLES, model.roles)
         if isinstance(words, Vocabulary):
             words.save(aside / task.asset)
-        else:
+        elif task.asset != ROLES:
             lines = "".join(f"{word}\n" for word in words)
             (aside / task.asset).write_text(lines, encoding="utf-8")
         if getattr(model, "prior_features", None) is not None:
@@ -200,7 +216,7 @@ def _check_that_it_is_ours(folder):
     files = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()}
     ours = "metadata.json" in files and _read_json(folder, "metadata.json").get("task") in TASKS
     assets = {task.asset for task in TASKS.values()}
-    if not ours or not files <= {*FILES, *assets, PRIOR, "README.md"}:
+    if not ours or not files <= {*FILES, *assets, PRIOR, ROLES, "README.md"}:
         raise ValueError(
             f"{folder} holds something else than a preset of this package, or more: "
             f"{', '.join(sorted(files))}. Choose another folder."

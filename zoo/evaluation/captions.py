@@ -83,6 +83,18 @@ def per_caption_cider(references, hypotheses):
     return dict(zip(references, map(float, scores), strict=True))
 
 
+def exact_sentences(references, hypotheses):
+    """Gives the share of captions that are, word for word, one of their references.
+
+    >>> exact_sentences({1: ["A dog runs."], 2: ["two men"]}, {1: "a dog runs", 2: "a man"})
+    0.5
+
+    Takes the arguments of `score_captions`, and raises the same errors.
+    """
+    references, hypotheses = _plain(*_checked(references, hypotheses))
+    return float(np.mean([hypotheses[key] in references[key] for key in references]))
+
+
 def score_words(references, hypotheses):
     """Scores captions that are words already, joined by single spaces, without Java.
 

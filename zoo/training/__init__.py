@@ -1,5 +1,6 @@
 """What every recipe needs around `model.fit`: strategy, XLA, resuming, curves."""
 
+import argparse
 import sys
 
 import keras
@@ -62,6 +63,15 @@ def load_encoder(name, encoders):
             f"images to one vector (see `zoo.models.backbones.image_encoder`). Received: {name}"
         )
     return keras.saving.load_model(name, compile=False)
+
+
+def frame_size(text):
+    """Reads a size on the command line: `"240x320"` gives `(240, 320)`, height and width."""
+    try:
+        height, width = map(int, text.split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, got {text}") from None
+    return height, width
 
 
 def check_batch_size(batch_size, devices, unit=1):

@@ -1,0 +1,601 @@
+"""Trains, evaluates and exports the LRCN that describes a video in a sentence.
+
+    python recipes/video_description.py train --dataset moving_digits --run runs/digits
+    python recipes/video_description.py train --dataset msvd --data DIR --run runs/msvd
+    python recipes/video_description.py evaluate --model runs/msvd --dataset msvd --data DIR \
+        --split test --out metrics.json
+    python recipes/video_description.py export --model runs/msvd --saved-models saved_models
+
+`--input` says what the LSTMs see: `frames`; or semantic labels (activity, object, ...), as in the
+paper, the most likely ones or their probabilities. These a recogniser reads off the video, which
+is trained first. `--architecture` says how they see it: `encoder-decoder` reads step after step
+and then writes, `decoder` has all of it before it at every word.
+
+    --input labels-max --architecture encoder-decoder    the paper's (a)
+    --input labels-max --architecture decoder            the paper's (b)
+    --input label-probabilities                          the paper's (c), its best
+    --input frames --architecture decoder                mean of the frames' features
+    --input frames --architecture encoder-decoder        S2VT, the default
+
+A killed run goes on where it was when the same command is given again.
+
+Source: Donahue et al., 2015, section 6. https://arxiv.org/abs/1411.4389
+"""
+
+import argparse
+import functools
+import json
+import os
+import pathlib
+import sys
+import tempfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what goes wrong arrives as an exception
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import zoo
+from zoo import training
+from zoo.data import datasets
+from zoo.data.batches import epoch_order, feature_batches
+from zoo.data.clip_array import ClipArray
+from zoo.data.clips import FRAME_SIZE
+from zoo.data.datasets.described import label_ids, roles_of
+from zoo.data.datasets.described_digits import ROLES, described_digits
+from zoo.data.datasets.moving_digits import placed_digits
+from zoo.data.described_videos import DescribedVideos
+from zoo.data.film_strip import write_film_strip
+from zoo.data.video_batches import role_batches, sequence_batches, video_batches
+from zoo.evaluation.roles import evaluate_roles
+from zoo.models.backbones import digit_cnn, efficientnet_lite0, vgg16
+from zoo.models.sentences import MAX_WORDS
+from zoo.models.video_describer import MAX_STEPS
+from zoo.presets import from_preset, from_run, save_to_preset
+from zoo.serving.export import export_preset
+from zoo.training.activity import feature_statistics
+from zoo.training.curves import draw_curves
+from zoo.training.report import evaluate_captioner, generated_cider
+from zoo.training.resume import fit_stage, keep_settings
+from zoo.training.role_labels import read_labels
+from zoo.training.whole_batch import Adam, StepCrossEntropy
+from zoo.vocabulary import Vocabulary
+
+FROM_SCRATCH = "digit_cnn"  # the encoder without ImageNet weights
+ENCODERS = {
+    FROM_SCRATCH: digit_cnn,
+    "efficientnet_lite0": efficientnet_lite0,
+    "vgg16": functools.partial(vgg16, "fc7", weights="imagenet"),
+}
+INPUTS = ("frames", "label-probabilities", "labels-max")
+ARCHITECTURES = ("decoder", "encoder-decoder")
+MAX_FRAMES = MAX_STEPS - MAX_WORDS  # S2VT: 80 steps for frames and words together
+STAGES = ("pictures", "roles", "roles_fine_tuned", "words", "words_fine_tuned")
+MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data")  # when a run goes on
+DIGIT_VIDEOS = {"train": 12_000, "val": 300, "test": 500}
+DIGIT_PICTURES = 30_000
+PICTURES_A_BATCH = 64
+PICTURE_RATE = 0.004
+MOVING_DIGITS = {  # minutes on two cores
+    "encoder": FROM_SCRATCH,
+    "frame_size": (32, 32),
+    "rate": None,
+    "min_count": 1,
+    "embedding_dim": 64,
+    "lstm_units": 256,
+    "projection_dim": 0,
+    "dropout": 0.2,
+    "role_units": 256,
+    "picture_epochs": 4,
+    "role_epochs": 6,
+    "epochs": 6,
+    "learning_rate": 0.005,
+}
+
+
+def main(arguments=None):
+    """Runs the command line."""
+    training.run_command(parse(arguments))
+
+
+def train(options):
+    """Trains the recogniser of roles where one is needed, then the describer; leaves presets."""
+    run = pathlib.Path(options.run)
+    cache = options.cache or run.parent / "frame_features"
+    seen, held_out = open_split(options, "train"), open_split(options, "val")
+    strategy = training.distribution(options.strategy)
+    for batch_size in (options.batch_size, options.fine_tune_batch_size, PICTURES_A_BATCH):
+        training.check_batch_size(batch_size, strategy.num_replicas_in_sync)
+    keras.config.set_dtype_policy(options.precision)
+    keras.utils.set_random_seed(options.seed)
+    run.mkdir(parents=True, exist_ok=True)
+    keep_settings(run / "settings.json", vars(options), MAY_CHANGE)
+    roles = recognizer = encoder = None
+    if options.input != "frames":
+        roles = ROLES if options.dataset == "moving_digits" else roles_of(seen.examples)
+        if not roles:
+            raise ValueError(f"{options.dataset} has no labels: try --input frames.")
+    fit = functools.partial(
+        fit_stage, run, patience=options.patience, seconds=options.checkpoint_seconds
+    )
+    if options.recognizer:
+        recognizer = load_recognizer(options)
+        encoder, roles = recognizer.frame_encoder, recognizer.roles
+    elif not labels_are_given(options):
+        with strategy.scope():
+            encoder = training.load_encoder(options.encoder, ENCODERS)
+        if options.encoder == FROM_SCRATCH:
+            teach_pictures(options, strategy, encoder, fit)
+            cache = None  # it is another one in every run
+    if encoder is not None:
+        for split in (seen, held_out):  # what turns out damaged is left out from here on
+            encode(split, encoder, options, cache)
+    vocabulary = Vocabulary.from_captions(seen.captions, options.min_count)
+    # Batches already seen can be skipped only among the same videos and captions.
+    labels = [example.labels for example in seen.examples]
+    keep_settings(run / "data.json", {"videos and captions": seen.digest(), "labels": labels})
+    print(f"{len(seen.examples)} videos, {len(seen.captions)} captions, {len(vocabulary)} words")
+
+    if roles and encoder and not recognizer:
+        recognizer = train_recognizer(options, strategy, encoder, seen, held_out, roles, fit)
+    if roles:
+        for split in (seen, held_out):
+            read_labels(split, roles, *label_source(options, recognizer))
+    with strategy.scope():
+        describer = zoo.lrcn_video_describer(
+            encoder if roles is None else recognizer or [len(labels) for labels in roles.values()],
+            len(vocabulary),
+            options.input.replace("-", "_"),
+            options.architecture.replace("-", "_"),
+            options.embedding_dim,
+            options.lstm_units,
+            options.projection_dim or None,
+            options.dropout,
+        )
+    describer.vocabulary, describer.roles = vocabulary, roles
+    train_describer(options, strategy, describer, seen, held_out, fit)
+
+    logs = {stage: run / stage / "log.csv" for stage in STAGES}
+    draw_curves({s: log for s, log in logs.items() if log.exists()}, run / "curves.png")
+    metadata = {
+        "about": f"{options.architecture} on {options.input}, frame encoder "
+        f"{encoder.name if encoder else 'none: it is fed labels'}.",
+        "data": f"{options.dataset}: {len(seen.examples)} training videos, scored on "
+        f"{len(held_out.examples)} held-out ones.",
+        "command": " ".join(["python", "recipes/video_description.py", *sys.argv[1:]]),
+        "seed": options.seed,
+        "decoding": {"beam_size": 5, "length_penalty": options.length_penalty},
+        "frames": frames_of(options),
+        "labels": {"noise": options.label_noise},
+    }
+    save_to_preset(describer, run / "model", metadata)
+    # What is scored is what was saved and will be loaded: half the precision on disk, and this
+    # run's policy for layers forgotten.
+    keras.config.set_dtype_policy("float32")
+    describer = from_preset(run / "model")
+    metrics = report(describer, held_out, options, run / "metrics.json", cache)
+    save_to_preset(describer, run / "model", {**metadata, "scores": metrics})
+    for split in (seen, held_out):
+        if split.skipped:
+            print(split.skipped_line(), file=sys.stderr)
+    print(f"The model is in {run / 'model'}", end="")
+    print(f": lrcn describe --model {run / 'model'} VIDEO" if describer.frame_encoder else "")
+
+
+def frames_of(options):
+    """How a model wants its frames."""
+    return {
+        "modality": "rgb",
+        "rate": options.rate,
+        "size": list(options.frame_size),
+        "max_frames": options.max_frames,
+    }
+
+
+def load_recognizer(options):
+    """Loads the recogniser of `--recognizer`: a preset of its own, or part of a describer's."""
+    model = from_run(options.recognizer)
+    recognizer = getattr(model, "recognizer", model)
+    if not isinstance(recognizer, zoo.SemanticRoleRecognizer):
+        raise ValueError(
+            f"--recognizer {options.recognizer} recognises no roles: expected RUN/recognizer of a "
+            "run with --input labels-max or label-probabilities."
+        )
+    if model.metadata["frames"] != frames_of(options):
+        raise ValueError(
+            f"{options.recognizer} was trained on frames {model.metadata['frames']}; these would "
+            f"be {frames_of(options)}: give the same --rate, --frame-size and --max-frames."
+        )
+    return recognizer
+
+
+def teach_pictures(options, strategy, encoder, fit):
+    """Teaches a new CNN which digit a frame shows and where, as others know ImageNet's objects."""
+    frames, digits, places = placed_digits("train", DIGIT_PICTURES, options.seed)
+    frames = tf.constant(frames)
+
+    def batches(epoch, first_batch):
+        order = epoch_order(len(digits), PICTURES_A_BATCH, options.seed, epoch)[first_batch:]
+        chosen = tf.data.Dataset.from_tensor_slices((order, (digits[order], places[order])))
+        return chosen.map(lambda rows, taught: (tf.gather(frames, rows), taught)).prefetch(2)
+
+    with strategy.scope():
+        heads = keras.layers.Dense(10), keras.layers.Dense(places.shape[1])
+        model = keras.Model(encoder.input, [head(encoder.output) for head in heads])
+        steps = -(-len(digits) // PICTURES_A_BATCH) * options.picture_epochs
+        what = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        adam = optimizer(PICTURE_RATE, steps)
+        model.compile(adam, [what, "mean_squared_error"], jit_compile=training.jit_compile())
+    fit("pictures", model, batches, options.picture_epochs)
+
+
+def train_recognizer(options, strategy, encoder, seen, held_out, roles, fit):
+    """Trains the recogniser of roles: on features of the frozen CNN, then the whole network."""
+    with strategy.scope():
+        recognizer = zoo.semantic_role_recognizer(
+            encoder,
+            [len(labels) for labels in roles.values()],
+            options.role_units,
+            dropout=options.role_dropout,
+        )
+    recognizer.roles = roles
+    labels, _ = label_ids(seen.examples, roles)
+    right, num_unknown = label_ids(held_out.examples, roles, unknown=-1)
+    if num_unknown:
+        print(f"{num_unknown} held-out labels do not occur in training", file=sys.stderr)
+    best = None
+
+    def val_exact_tuple():
+        predicted, _ = recognizer.recognize(held_out.sequences(), batch_size=64)
+        return {"val_exact_tuple": evaluate_roles(right, predicted, roles)["exact_tuple"]}
+
+    def from_pixels():
+        encode(held_out, encoder, options)
+        return val_exact_tuple()
+
+    if options.role_epochs:
+        encoder.trainable = False
+        recognizer.standardize_features(*statistics(seen))
+        with strategy.scope():
+            model = recognizer.on_features()
+            steps = -(-len(labels) // options.batch_size) * options.role_epochs
+            adam = optimizer(options.learning_rate, steps)
+            model.compile(adam, jit_compile=training.jit_compile())
+        batches = functools.partial(
+            role_batches, *seen.sequences(), labels, options.batch_size, options.seed
+        )
+        best = fit("roles", model, batches, options.role_epochs, val_exact_tuple)
+    if options.role_fine_tune_epochs:
+        unfreeze(encoder, options)
+        with strategy.scope():
+            steps = -(-len(labels) // options.fine_tune_batch_size) * options.role_fine_tune_epochs
+            adam = optimizer(options.fine_tune_rate, steps)
+            recognizer.compile(adam, jit_compile=training.jit_compile())
+        batches = batches_from_pixels(options, seen, encoder, labels)
+        epochs = options.role_fine_tune_epochs
+        fit("roles_fine_tuned", recognizer, batches, epochs, from_pixels, best)
+        for split in (seen, held_out):
+            encode(split, encoder, options)
+    predicted, _ = recognizer.recognize(held_out.sequences(), batch_size=64)
+    scores = evaluate_roles(right, predicted, roles)
+    print(", ".join(f"{name} {value:.3f}" for name, value in scores.items()), flush=True)
+    metadata = {
+        "about": "Labels semantic roles.",
+        "seed": options.seed,
+        "scores": scores,
+        "frames": frames_of(options),
+    }
+    save_to_preset(recognizer, pathlib.Path(options.run) / "recognizer" / "model", metadata)
+    return recognizer
+
+
+def train_describer(options, strategy, describer, seen, held_out, fit):
+    """Trains the describer: on features or labels, then, from frames, the whole network."""
+    token_ids, video_index = seen.encode_captions(describer.vocabulary, MAX_WORDS)
+    encoder, best = describer.frame_encoder, None
+
+    def val_cider():
+        return {"val_cider": generated_cider(describer, held_out)}
+
+    def from_pixels():
+        encode(held_out, encoder, options)
+        return val_cider()
+
+    if options.epochs:
+        steps = -(-len(token_ids) // options.batch_size)
+        with strategy.scope():
+            model = describer.on_features()
+            compile_teaching(model, options.learning_rate, steps * options.epochs)
+        if seen.labels is None:
+            encoder.trainable = False
+            describer.standardize_features(*statistics(seen))
+            batches = functools.partial(sequence_batches, *seen.sequences())
+        else:
+            batches = functools.partial(feature_batches, seen.labels[:, None], name="labels")
+        batches = functools.partial(
+            batches,
+            video_index,
+            token_ids,
+            options.batch_size,
+            options.seed,
+        )
+        best = fit("words", model, batches, options.epochs, val_cider)
+    if options.fine_tune_epochs and seen.labels is None:
+        unfreeze(encoder, options)
+        steps = -(-len(seen.examples) // options.fine_tune_batch_size) * options.fine_tune_epochs
+        with strategy.scope():
+            model = describer.on_caption_groups()
+            compile_teaching(model, options.fine_tune_rate, steps)
+        groups = seen.group_captions(describer.vocabulary, MAX_WORDS)
+        batches = batches_from_pixels(options, seen, encoder, groups)
+        fit("words_fine_tuned", model, batches, options.fine_tune_epochs, from_pixels, best)
+
+
+def encode(split, encoder, frames, cache=None):
+    """Gives the videos of a split their features; without a cache, those of a changed encoder.
+
+    `frames` has `frame_size` and `max_frames`, as the options of `train` do.
+    """
+    with tempfile.TemporaryDirectory() as passing:
+        split.encode(encoder, frames.frame_size, cache or passing, frames.max_frames)
+
+
+def statistics(split):
+    """Mean and variance of the features of all frames, each `(features,)`."""
+    features, num_frames = split.sequences()
+    return feature_statistics(
+        [[vectors[:n]] for vectors, n in zip(features, num_frames, strict=True)]
+    )
+
+
+def unfreeze(encoder, options):
+    """Lets the whole CNN learn; batch statistics of a pretrained one stay ImageNet's."""
+    encoder.trainable = True
+    if options.encoder != FROM_SCRATCH:
+        training.freeze_batch_statistics(encoder)
+
+
+def batches_from_pixels(options, split, encoder, targets):
+    """Function from epoch and first batch to batches of whole videos."""
+    return functools.partial(
+        video_batches,
+        split.source,
+        split.rows,
+        options.frame_size,
+        encoder.input_shape[1],
+        options.max_frames,
+        targets,
+        options.fine_tune_batch_size,
+        options.seed,
+    )
+
+
+def optimizer(rate, steps):
+    """Adam with a cosine schedule and clipped gradients."""
+    return Adam(keras.optimizers.schedules.CosineDecay(rate, steps), global_clipnorm=5.0)
+
+
+def compile_teaching(model, rate, steps):
+    """Compiles for cross-entropy of the next word, averaged over words that are there."""
+    model.compile(optimizer(rate, steps), StepCrossEntropy(), jit_compile=training.jit_compile())
+
+
+def label_source(options, recognizer):
+    """Which labels a describer sees and where they come from, for `read_labels`."""
+    visual = options.input.replace("-", "_")
+    return visual, recognizer, options.label_probabilities, options.label_noise, options.seed
+
+
+def labels_are_given(options):
+    """Whether no recogniser is needed: the labels come from a file, or are the true ones."""
+    return options.label_noise is not None or options.label_probabilities is not None
+
+
+def report(describer, split, options, out, cache=None):
+    """Describes the videos of a split; writes metrics, sentences and pictures beside each other."""
+    if describer.frame_encoder is not None:
+        encode(split, describer.frame_encoder, options, cache)
+    more = {}
+    if describer.roles is not None:
+        source = label_source(options, describer.recognizer)
+        more = read_labels(split, describer.roles, *source)
+    with tempfile.TemporaryDirectory() as passing:
+        rows = {e.video_id: row for e, row in zip(split.examples, split.rows, strict=True)}
+
+        def picture_of(example):
+            row = rows[example.video_id]
+            return write_film_strip(split.source, row, os.path.join(passing, f"{row}.jpg"))
+
+        return evaluate_captioner(
+            describer,
+            split,
+            describer.metadata["decoding"],
+            MAX_WORDS,
+            out,
+            more,
+            picture_of if split.source is not None else None,
+        )
+
+
+def evaluate(options):
+    """Describes a split with a trained model and scores the sentences."""
+    describer = from_run(options.model)
+    metadata = describer.metadata
+    settings = argparse.Namespace(**{**vars(options), **metadata["frames"]})
+    settings.frame_size, settings.seed = settings.size, metadata["seed"]
+    settings.input = describer.visual.replace("_", "-")
+    settings.label_noise = metadata["labels"]["noise"]
+    if describer.recognizer is None and describer.num_labels and not labels_are_given(settings):
+        raise ValueError(f"{options.model} reads labels from a file: --label-probabilities FILE")
+    split = open_split(settings, options.split)
+    beside = pathlib.Path(options.model, "model").exists()  # a run's videos lie encoded beside it
+    cache = (
+        options.cache
+        or pathlib.Path(options.model if beside else options.out).parent / "frame_features"
+    )
+    metrics = report(describer, split, settings, pathlib.Path(options.out), cache)
+    if split.skipped:
+        print(split.skipped_line(), file=sys.stderr)
+    print(json.dumps(metrics, indent=1))
+
+
+def compare(options):
+    """Prints a table of runs: mean and standard deviation over those that differ in the seed."""
+    groups = {}
+    for run in map(pathlib.Path, options.runs):
+        settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
+        noise = settings["label_noise"]
+        kind = (
+            settings["dataset"],
+            settings["input"],
+            settings["architecture"],
+            "" if noise is None else f"{noise:g}",
+        )
+        metrics = json.loads((run / options.metrics).read_text(encoding="utf-8"))
+        groups.setdefault(kind, []).append(metrics)
+    names = ("bleu_4", "cider", "exact", "exact_tuple")
+    print(
+        "| data | input | architecture | noise in true labels | runs |", *(f"{n} |" for n in names)
+    )
+    print("|---" * (5 + len(names)) + "|")
+    for kind, metrics in sorted(groups.items()):
+        cells = [*kind, len(metrics)]
+        for name in names:
+            values = [m[name] for m in metrics if name in m]
+            cells.append(f"{np.mean(values):.3f} ± {np.std(values):.3f}" if values else "")
+        print("|", " | ".join(map(str, cells)), "|")
+
+
+def export(options):
+    """Writes a trained model as a SavedModel for a TensorFlow model server."""
+    print(export_preset(options.model, options.saved_models, options.name))
+
+
+def open_split(options, split):
+    """Opens the videos of a split."""
+    if options.dataset == "moving_digits":
+        clips, examples = described_digits(split, DIGIT_VIDEOS[split], options.seed)
+        return DescribedVideos(examples, source=ClipArray(clips))
+    examples = datasets.read_described(options.dataset, options.data, split)
+    examples = examples[: options.max_videos]
+    frames = options.label_probabilities is None
+    split = DescribedVideos(examples, options.rate, frames=frames)
+    if split.skipped:
+        print(split.skipped_line(), file=sys.stderr)
+    return split
+
+
+def parse(arguments):
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(required=True)
+
+    data = argparse.ArgumentParser(add_help=False)
+    named = sorted(["moving_digits", *datasets.DESCRIBED_READERS])
+    data.add_argument("--dataset", required=True, choices=named)
+    data.add_argument("--data", metavar="DIR", help="where the data set lies; of own, the JSON")
+    data.add_argument("--max-videos", type=int, help="use only the first so many of each split")
+    data.add_argument("--cache", help="folder of encoded frames; default: beside the run")
+    data.add_argument(
+        "--label-probabilities", metavar="NPZ", help="labels from a file instead of a recogniser"
+    )
+
+    p = commands.add_parser("train", parents=[data], help="train a describer")
+    p.set_defaults(command=train)
+    p.add_argument("--run", required=True, help="folder of this run; the same again goes on")
+    p.add_argument("--input", default="frames", choices=INPUTS, help="what the LSTMs see")
+    p.add_argument(
+        "--architecture",
+        choices=ARCHITECTURES,
+        help="how they see it; default: encoder-decoder for frames, decoder for labels",
+    )
+    p.add_argument("--recognizer", metavar="RUN", help="of roles, trained before; run or preset")
+    p.add_argument(
+        "--label-noise", type=float, metavar="SHARE", help="true labels, this share made wrong"
+    )
+    p.add_argument("--rate", type=float, default=3.0, help="frames per second")
+    p.add_argument("--frame-size", type=training.frame_size, default=FRAME_SIZE, metavar="HxW")
+    p.add_argument("--max-frames", type=int, default=MAX_FRAMES, help="of a video, spread over it")
+    p.add_argument("--encoder", default="efficientnet_lite0", help="name, or a file.keras")
+    p.add_argument("--min-count", type=int, default=2, help="a rarer word is <unk>")
+    p.add_argument("--embedding-dim", type=int, default=256)
+    p.add_argument("--lstm-units", type=int, default=512)
+    p.add_argument("--projection-dim", type=int, default=500, help="0 for none; S2VT: 500")
+    p.add_argument("--dropout", type=float, default=0.4)
+    p.add_argument("--role-units", type=int, default=128, help="LSTM of the recogniser")
+    p.add_argument("--role-dropout", type=float, default=0.3)
+    p.add_argument("--batch-size", type=int, default=64, help="captions or videos")
+    p.add_argument(
+        "--fine-tune-batch-size", type=int, default=4, help="videos, where their frames are read"
+    )
+    p.add_argument("--picture-epochs", type=int, default=0, help="of a CNN that is new")
+    p.add_argument("--role-epochs", type=int, default=10, help="recogniser, frozen CNN")
+    p.add_argument("--role-fine-tune-epochs", type=int, default=0, help="recogniser, whole")
+    p.add_argument("--epochs", type=int, default=12, help="describer, frozen CNN or labels")
+    p.add_argument("--fine-tune-epochs", type=int, default=0, help="describer, whole network")
+    p.add_argument("--learning-rate", type=float, default=1e-3, help="of both, frozen CNN")
+    p.add_argument("--fine-tune-rate", type=float, default=1e-4)
+    p.add_argument("--patience", type=int, help="stop a stage after so many epochs without gain")
+    p.add_argument("--length-penalty", type=float, default=0.0, help="of the final sentences")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--strategy", default="none", choices=["none", "mirrored"])
+    p.add_argument("--precision", default="float32", help="or mixed_float16, mixed_bfloat16")
+    p.add_argument("--checkpoint-seconds", type=float, default=120)
+
+    p = commands.add_parser("evaluate", parents=[data], help="describe a split and score it")
+    p.set_defaults(command=evaluate)
+    p.add_argument("--model", required=True, help="run, or preset's folder")
+    p.add_argument("--split", default="val", choices=["train", "val", "test"])
+    p.add_argument("--out", required=True, metavar="metrics.json")
+
+    p = commands.add_parser("compare", help="print a table of runs, over their seeds")
+    p.set_defaults(command=compare)
+    p.add_argument("runs", nargs="+", metavar="RUN")
+    p.add_argument("--metrics", default="metrics.json", help="file of each run that is compared")
+
+    p = commands.add_parser("export", help="write a SavedModel for a model server")
+    p.set_defaults(command=export)
+    p.add_argument("--model", required=True, help="run, or preset's folder")
+    p.add_argument("--saved-models", required=True, metavar="DIR", help="of all served models")
+    p.add_argument("--name", help="what clients ask for; default: lrcn_video_describer")
+
+    options = parser.parse_args(arguments)
+    if options.command is train:
+        if options.dataset == "moving_digits":
+            commands.choices["train"].set_defaults(**MOVING_DIGITS)
+            options = parser.parse_args(arguments)  # what was given explicitly counts more
+        _check(commands.choices["train"], options)
+        if options.architecture is None:
+            options.architecture = "encoder-decoder" if options.input == "frames" else "decoder"
+    elif options.command is evaluate and options.dataset != "moving_digits" and not options.data:
+        commands.choices["evaluate"].error(f"--data says where {options.dataset} lies")
+    return options
+
+
+def _check(parser, options):
+    """Refuses settings that do not go together, before hours of work."""
+    digits, labelled = options.dataset == "moving_digits", options.input != "frames"
+    sources = [options.recognizer, options.label_noise, options.label_probabilities]
+    given = sum(source is not None for source in sources)
+    if not digits and options.data is None:
+        parser.error(f"--data says where {options.dataset} lies")
+    if options.encoder == FROM_SCRATCH and not (digits and options.picture_epochs):
+        parser.error(f"--encoder {FROM_SCRATCH} goes with --dataset moving_digits: it is untrained")
+    if given and not labelled:
+        parser.error(
+            "--recognizer, --label-noise and --label-probabilities go with --input labels-max or "
+            "label-probabilities"
+        )
+    if given > 1:
+        parser.error("give one of --recognizer, --label-noise and --label-probabilities")
+    if options.label_noise is not None and not 0 <= options.label_noise <= 1:
+        parser.error(f"--label-noise is a share in 0..1, got {options.label_noise}")
+    if labelled and options.fine_tune_epochs:
+        parser.error("--fine-tune-epochs goes with --input frames; see --role-fine-tune-epochs")
+    if options.role_fine_tune_epochs and (given or not labelled):
+        parser.error("--role-fine-tune-epochs is for a recogniser that is trained in this run")
+
+
+if __name__ == "__main__":
+    main()

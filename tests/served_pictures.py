@@ -5,8 +5,10 @@ import struct
 import zlib
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
+from zoo.data.clips import resize_frames, view_frames
 from zoo.data.images import decode_image, resize_image
 
 
@@ -40,3 +42,16 @@ def library_images(pictures, captioner):
     """What the library makes of pictures, for its own captioner."""
     size = captioner.image_encoder.input_shape[1]
     return np.stack([resize_image(decode_image(one), size).numpy() for one in pictures])
+
+
+def noise_jpegs(count, seed, height=30, width=40):
+    """Frames of coarse noise, bytes."""
+    noise = np.random.default_rng(seed).integers(0, 256, (count, 5, 5, 3), np.uint8)
+    noise = tf.image.resize(noise, (height, width), "nearest")
+    return [tf.io.encode_jpeg(tf.cast(frame, tf.uint8)).numpy() for frame in noise]
+
+
+def library_frames(jpegs):
+    """What the library makes of frames for the tiny models of videos, `(time, 16, 16, 3)`."""
+    frames = [resize_frames(decode_image(frame)[None], (20, 24)) for frame in jpegs]
+    return np.stack([view_frames(frame, 16, ["center"])[0, 0] for frame in frames])

@@ -24,7 +24,12 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from zoo import lrcn_activity_recognizer, lrcn_captioner
+from zoo import (
+    lrcn_activity_recognizer,
+    lrcn_captioner,
+    lrcn_video_describer,
+    semantic_role_recognizer,
+)
 from zoo.models.backbones import image_encoder
 from zoo.serving.export import export
 from zoo.serving.servable import Servable
@@ -164,6 +169,36 @@ def recognizer_export():
     """Folder with an exported `tiny_recognizer`."""
     saved_models = folder_for_this_run()
     export(tiny_recognizer(), saved_models, card="# Tiny")
+    return saved_models
+
+
+@functools.cache
+def tiny_describer(visual="label_probabilities", architecture="decoder"):
+    """Of frames of 16 pixels, cut out of 20 x 24; it reads labels of two roles, or the frames."""
+    keras.utils.set_random_seed(5)
+    network = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(6, 3, strides=4)])
+    source, roles = image_encoder(network, (1 / 255, 0.0)), None
+    if visual != "frames":
+        source = semantic_role_recognizer(source, [3, 2], lstm_units=8)
+        roles = source.roles = {"activity": ["none", "runs", "café"], "object": ["none", "dog"]}
+    describer = lrcn_video_describer(
+        source, len(WORDS), visual, architecture, embedding_dim=8, lstm_units=8
+    )
+    for weight in describer.weights:  # or all answers would be alike
+        if "moving" not in weight.path and "seed" not in weight.path:
+            weight.assign(np.random.default_rng(6).normal(0, 2, weight.shape))
+    describer.decoder.logits.bias.assign([-6.0] + [0.0] * (len(WORDS) - 1))  # not to end at once
+    describer.vocabulary, describer.roles = Vocabulary(WORDS), roles
+    frames = {"modality": "rgb", "rate": 10.0, "size": [20, 24], "max_frames": 6}
+    describer.metadata = {"frames": frames}
+    return describer
+
+
+@functools.cache
+def describer_export():
+    """Folder with an exported `tiny_describer`."""
+    saved_models = folder_for_this_run()
+    export(tiny_describer(), saved_models, card="# Tiny")
     return saved_models
 
 

@@ -8,7 +8,13 @@ import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 from served_pictures import BAD, GOOD, library_images
-from serving_models import captioner_export, recognizer_export, tiny_captioner, warm_up_requests
+from serving_models import (
+    captioner_export,
+    describer_export,
+    recognizer_export,
+    tiny_captioner,
+    warm_up_requests,
+)
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -20,6 +26,7 @@ from zoo.vocabulary import Vocabulary
 
 HERE = pathlib.Path(__file__).parent
 SIGNATURES = {"serving_default", "sample", "score", "features", "score_features"}
+OF_DESCRIBER = {"serving_default", "features", "describe_features", "settings", "roles"}
 OF_RECOGNIZER = {"serving_default", "features", "classify_features", "step", "classify", "settings"}
 NOT_IN_A_STOCK_SERVER = ("PyFunc", "Xla", "Cudnn", "NormalizeUTF8", "RegexSplit", "TFText")
 
@@ -113,8 +120,9 @@ def test_a_sampled_sentence_depends_on_its_own_seed_only(served):
     [
         (captioner_export, "served_ops.txt", SIGNATURES),
         (recognizer_export, "served_ops_recognizer.txt", OF_RECOGNIZER),
+        (describer_export, "served_ops_describer.txt", OF_DESCRIBER),
     ],
-    ids=["captioner", "recognizer"],
+    ids=["captioner", "recognizer", "describer"],
 )
 def test_export_uses_core_ops_only(folder, ops_file, signatures):
     (version,) = folder().glob("*/1")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from made_videos import write_video
+from served_pictures import library_frames, noise_jpegs
 from serving_models import (
     LOOPBACK,
     predict,
@@ -23,28 +24,20 @@ from tensorflow_serving.apis import classification_pb2
 
 from zoo import single_frame_recognizer
 from zoo.cli.classify import classify_clips
-from zoo.data.clips import resize_frames, view_frames
-from zoo.data.images import decode_image
 from zoo.models.backbones import image_encoder
 from zoo.presets import from_preset, save_to_preset
 from zoo.serving.client import Client, ServerError
 from zoo.serving.export import export
-from zoo.serving.recognizer_signatures import BAD_COUNT, BAD_STATE, MAX_FRAMES
+from zoo.serving.frames import BAD_COUNT, MAX_FRAMES
+from zoo.serving.recognizer_signatures import BAD_STATE
 
 BATCHING = pathlib.Path(__file__).parents[1] / "saved_models" / "batching_parameters.txt"
 NAMES = ["walk", "run", "café"]
 
 
-def jpeg(rng, height=30, width=40):
-    picture = rng.integers(0, 256, (5, 5, 3), np.uint8)
-    picture = tf.image.resize(picture, (height, width), "nearest")
-    return tf.io.encode_jpeg(tf.cast(picture, tf.uint8)).numpy()
-
-
 @pytest.fixture(scope="module")
 def clips():
-    rng = np.random.default_rng(0)
-    return [[jpeg(rng, 20 + 5 * i, 40) for _ in range(4)] for i in range(3)]
+    return [noise_jpegs(4, seed, height=20 + 5 * seed) for seed in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +50,6 @@ def served():
 def server():
     with running(recognizer_export(), batch=BATCHING) as server:
         yield server
-
-
-def squares(frames):
-    """What the library makes of the JPEGs of a clip, `(time, 16, 16, 3)`."""
-    frames = [resize_frames(decode_image(frame)[None], (20, 24)) for frame in frames]
-    return np.stack([view_frames(frame, 16, ["center"])[0, 0] for frame in frames])
 
 
 def by_class(labels, probabilities):
@@ -82,7 +69,7 @@ def ask(served, frames, num_frames, signature="serving_default"):
 
 def test_served_answer_is_the_libraries_mean_over_the_frames_that_count(served, clips):
     answer = ask(served, clips, [4, 2, 1])
-    local = tiny_recognizer().classify(np.stack([squares(clip) for clip in clips]))
+    local = tiny_recognizer().classify(np.stack([library_frames(clip) for clip in clips]))
     expected = [local[0].mean(0), local[1, :2].mean(0), local[2, :1].mean(0)]
     np.testing.assert_allclose(said(answer), expected, atol=1e-4)
     assert answer["status"].numpy().tolist() == [b"ok"] * 3
@@ -91,7 +78,7 @@ def test_served_answer_is_the_libraries_mean_over_the_frames_that_count(served, 
 
 def test_features_once_give_the_answer_that_frames_give(served, clips):
     features = ask(served, clips, [4, 4, 3], "features")
-    local = tiny_recognizer().frame_encoder.predict(squares(clips[0]), verbose=0)
+    local = tiny_recognizer().frame_encoder.predict(library_frames(clips[0]), verbose=0)
     np.testing.assert_allclose(features["features"][0], local, atol=1e-4)
     assert not features["features"].numpy()[2, 3].any()
     again = served["classify_features"](
@@ -105,7 +92,7 @@ def test_features_once_give_the_answer_that_frames_give(served, clips):
 
 
 def test_steps_give_what_the_library_says_at_each_frame_and_need_no_zero_state(served, clips):
-    local = tiny_recognizer().classify(np.stack([squares(clip) for clip in clips]))
+    local = tiny_recognizer().classify(np.stack([library_frames(clip) for clip in clips]))
     state, first = np.full((3, 1), np.nan, np.float32), True
     for t in range(4):
         answer = served["step"](
@@ -131,7 +118,7 @@ def test_a_bad_frame_or_state_leaves_the_stream_where_it_was(served, clips):
     np.testing.assert_array_equal(answer["state"][0], state[0])
     assert not answer["probabilities"].numpy()[0].any()
     again = step([clips[0][1], clips[1][0]], [False, True], answer["state"].numpy())
-    local = tiny_recognizer().classify(np.stack([squares(clips[0])]))
+    local = tiny_recognizer().classify(np.stack([library_frames(clips[0])]))
     np.testing.assert_allclose(said(again)[0], local[0, 1], atol=1e-4)
     np.testing.assert_allclose(said(again)[1], said(start)[1], atol=1e-4)
     narrow = step([clips[0][1], clips[1][0]], [False, True], state[:, :3])
@@ -170,7 +157,7 @@ def test_a_row_has_at_most_64_frames(served, clips):
     full, over = ask(served, [[one] * 70] * 2, [MAX_FRAMES, MAX_FRAMES + 1])["status"].numpy()
     assert (full, over) == (b"ok", BAD_COUNT.encode())
     long = ask(served, [[one] * MAX_FRAMES], [MAX_FRAMES])
-    local = tiny_recognizer().classify(np.stack([squares([one])] * MAX_FRAMES, axis=1))
+    local = tiny_recognizer().classify(np.stack([library_frames([one])] * MAX_FRAMES, axis=1))
     np.testing.assert_allclose(said(long), local.mean(1), atol=1e-4)
 
 
@@ -192,7 +179,7 @@ def test_classify_call_answers_from_examples(server, clips):
         mixed = stub.Predict(predict(spec, inputs), timeout=30).outputs
     labels = [[c.label.encode() for c in row.classes] for row in found]
     scores = np.array([[c.score for c in row.classes] for row in found])
-    local = tiny_recognizer().classify(np.stack([squares(clip) for clip in clips[:2]]))
+    local = tiny_recognizer().classify(np.stack([library_frames(clip) for clip in clips[:2]]))
     expected = [local[0].mean(0), local[1, :2].mean(0)]
     np.testing.assert_allclose(by_class(labels, scores), expected, atol=1e-4)
     mixed = np.array(mixed["scores"].float_val).reshape(3, 3)
@@ -300,7 +287,7 @@ def test_baseline_is_exported_too(tmp_path, clips):
     baseline = from_preset(tmp_path / "preset")
     version = export(baseline, tmp_path / "saved_models", "frames")
     served = tf.saved_model.load(str(version)).signatures
-    local = baseline.classify(np.stack([squares(clip) for clip in clips]))
+    local = baseline.classify(np.stack([library_frames(clip) for clip in clips]))
     np.testing.assert_allclose(said(ask(served, clips, [4] * 3)), local.mean(1), atol=1e-4)
     assert "step" not in served  # it would carry nothing
 

@@ -14,6 +14,7 @@ from PIL import Image
 from serving_models import (
     LOOPBACK,
     captioner_export,
+    describer_export,
     recognizer_export,
     retrieval_export,
     running,
@@ -105,7 +106,7 @@ def test_every_curl_command_is_answered_as_its_sentence_says(answers):
 
 
 # What the letters of the tables stand for, in the models of the tests; -1 is any number.
-SIZES = {"B": -1, "T": -1, "N": -1, "F": 6, "K": 3, "S": 16}
+SIZES = {"B": -1, "T": -1, "N": -1, "F": 6, "K": 3, "S": 16, "R": 2}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,7 @@ SIZES = {"B": -1, "T": -1, "N": -1, "F": 6, "K": 3, "S": 16}
         ("| signature |", captioner_export),
         ("| signature of recognisers |", recognizer_export),
         ("| signature for retrieval |", retrieval_export),
+        ("| signature of describers |", describer_export),
     ],
 )
 def test_the_table_of_signatures_is_that_of_the_export(head, folder):

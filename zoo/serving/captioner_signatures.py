@@ -10,14 +10,12 @@ import tensorflow as tf
 
 from zoo.data.captions import tokenize_in_graph
 from zoo.data.images import OK, resize_image
-from zoo.decoding import EOS, BeamSearch, Constraints
+from zoo.decoding import EOS
 from zoo.decoding.sampling import invert, write
-from zoo.models.captioner import MAX_WORDS
+from zoo.models.sentences import MAX_WORDS
 from zoo.serving.pictures import STATUS, a_picture, encode_pictures
+from zoo.serving.sentences import CONSTRAINTS, best_sentences, sampler_of, sentences, spoken
 from zoo.vocabulary import UNKNOWN
-
-N_BEST = 3  # captions of an image in an answer
-CONSTRAINTS = Constraints(forbidden_ids=(UNKNOWN,))
 
 
 class CaptionerSignatures(tf.Module):
@@ -40,7 +38,6 @@ class CaptionerSignatures(tf.Module):
                 "An export turns image bytes into words: it needs a model with an image encoder "
                 "and a vocabulary, such as `zoo.from_preset` gives."
             )
-        decoding = {"beam_size": 5, **getattr(captioner, "metadata", {}).get("decoding", {})}
         # In a namespace, where TensorFlow does not look: of Keras's layers it would save copies.
         self.parts = types.SimpleNamespace(
             encoder=captioner.image_encoder,
@@ -51,9 +48,9 @@ class CaptionerSignatures(tf.Module):
         self.weights = [variable.value for variable in captioner.variables]
         self.size = captioner.image_encoder.input_shape[1]
         self.feature_dim = captioner.feature_dim
-        self.sampler = BeamSearch(**decoding, n_best=min(N_BEST, decoding["beam_size"]))
+        self.sampler = sampler_of(captioner)
         words = captioner.vocabulary.words
-        self.words = tf.constant(["", *words[1:]])  # the end is no word
+        self.words = spoken(words)
         self.word_ids = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(tf.constant(words), tf.range(len(words))), UNKNOWN
         )
@@ -98,16 +95,8 @@ class CaptionerSignatures(tf.Module):
         """`image_bytes` string `(B,)` to the best sentences, best first."""
         features, status = self._look(image_bytes)
         decoded = self.parts.decoder.search(features, self.sampler, MAX_WORDS, CONSTRAINTS)
-        good = status == OK
-        captions = tf.where(good[:, None], self._sentences(decoded.token_ids), "")
-        log_probs = tf.where(good[:, None], decoded.log_probs, 0.0)
-        return {
-            "caption": captions[:, 0],
-            "log_prob": log_probs[:, 0],
-            "captions": captions,
-            "log_probs": log_probs,
-            "status": tf.gather(STATUS, status),
-        }
+        answer = best_sentences(self.words, decoded, status == OK)
+        return {**answer, "status": tf.gather(STATUS, status)}
 
     def sample(self, image_bytes, seed, temperature, top_p):
         """Draws one sentence a row, by the row's own seed and settings."""
@@ -128,7 +117,7 @@ class CaptionerSignatures(tf.Module):
         decoded = write(self.parts.decoder.step, state, rows, MAX_WORDS, CONSTRAINTS, choose)
         good = status == OK
         return {
-            "caption": tf.where(good, self._sentences(decoded.token_ids), ""),
+            "caption": tf.where(good, sentences(self.words, decoded.token_ids), ""),
             "log_prob": tf.where(good, decoded.log_probs, 0.0),
             "status": tf.gather(STATUS, status),
         }
@@ -159,8 +148,3 @@ class CaptionerSignatures(tf.Module):
         return encode_pictures(
             self.parts.encoder, image_bytes, lambda image: resize_image(image, self.size)
         )
-
-    def _sentences(self, token_ids):
-        """Strings from ids `(..., words)`."""
-        words = tf.gather(self.words, token_ids)
-        return tf.strings.strip(tf.strings.reduce_join(words, axis=-1, separator=" "))

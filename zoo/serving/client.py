@@ -1,4 +1,4 @@
-"""A client for served models: photographs in, sentences out; videos in, activities out.
+"""A client for served models: photographs in, sentences out; videos in, activities or sentences.
 
 It needs grpc and tensorflow-serving-api, for videos also the extra `video`, and speaks to the
 stock server as well.
@@ -49,6 +49,13 @@ class Classified(NamedTuple):
     probabilities: list[float]
 
 
+class Described(NamedTuple):
+    """What the server says of one video, or of a segment of it."""
+
+    sentences: list[str]  # best first
+    log_probs: list[float]
+
+
 class Found(NamedTuple):
     """How well a photograph fits a sentence."""
 
@@ -92,6 +99,7 @@ class Client:
         for photo in client.caption(["beach.jpg", "dog.jpg"], n_best=3):
             print(photo.captions[0] if photo.status == "ok" else photo.status)
         print(client.classify("street.mp4").labels[0])
+        print(client.describe("kitchen.mp4").sentences[0])
     ```
     """
 
@@ -259,6 +267,47 @@ class Client:
             return self._predict("lrcn_activity_recognizer", signature, inputs, outputs)
 
         return classify_clips(predict, video)
+
+    def describe(self, video):
+        """Tells in a sentence what a video shows.
+
+        Args:
+            video: Path of a file, or of a folder of frames.
+
+        Returns:
+            `Described`, of frames all over the video.
+
+        Raises:
+            zoo.data.videos.VideoError: If the video cannot be read to its end.
+            ServerError: If the server gives no answer.
+        """
+        ((_, _, described),) = self.describe_segments(video)
+        return described
+
+    def describe_segments(self, video, seconds=None):
+        """Tells what a video shows over time, in memory that does not grow with its length.
+
+        Frames are taken as the model wants them: it says so itself.
+
+        Args:
+            video: Path of a file, or of a folder of frames.
+            seconds: Length of a segment, None for the whole video; the last one is up to half as
+                long again, or half as short.
+
+        Yields:
+            For each segment `(start, end, described)`: seconds, and `Described`.
+
+        Raises:
+            zoo.data.videos.VideoError: If the video cannot be read to its end.
+            ServerError: If the server gives no answer.
+        """
+        from zoo.serving.video_client import describe_segments  # reads videos: the extra `video`
+
+        def predict(signature, inputs, outputs):
+            return self._predict("lrcn_video_describer", signature, inputs, outputs)
+
+        for start, end, *said in describe_segments(predict, video, seconds):
+            yield start, end, Described(*said)
 
     def _ask(self, signature, images, others, outputs, model="lrcn_captioner"):
         """A list of a status and a dict of the outputs, one for each image."""

@@ -14,13 +14,19 @@ from tensorflow_serving.config import model_server_config_pb2
 from zoo.files import aside
 from zoo.models.activity_recognizer import ActivityRecognizer
 from zoo.models.captioner import LRCNCaptioner
+from zoo.models.video_describer import LRCNVideoDescriber
 from zoo.presets import from_run, model_card
 from zoo.serving.captioner_signatures import CaptionerSignatures
+from zoo.serving.describer_signatures import DescriberSignatures
 from zoo.serving.recognizer_signatures import RecognizerSignatures
 from zoo.serving.retrieval_signatures import RetrievalSignatures
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # warm-up; to max_batch_size of batching_parameters.txt
-SIGNATURES = {LRCNCaptioner: CaptionerSignatures, ActivityRecognizer: RecognizerSignatures}
+SIGNATURES = {
+    LRCNCaptioner: CaptionerSignatures,
+    ActivityRecognizer: RecognizerSignatures,
+    LRCNVideoDescriber: DescriberSignatures,
+}
 CLASSIFY = "tensorflow/serving/classify"  # method of signatures that the Classify call may use
 INPUTS = "inputs"  # what they read: serialized examples
 
@@ -33,10 +39,11 @@ def export(model, saved_models, name=None, card=None, for_retrieval=False):
     requests with which the server warms up before it takes traffic.
 
     Args:
-        model: What `from_preset` gives: `zoo.LRCNCaptioner` or `zoo.ActivityRecognizer`.
+        model: What `from_preset` gives: `zoo.LRCNCaptioner`, `zoo.ActivityRecognizer` or
+            `zoo.LRCNVideoDescriber`.
         saved_models: Folder of all served models; its `models.config` is written anew.
-        name: Name under which clients ask for the model; None for `lrcn_captioner` or
-            `lrcn_activity_recognizer`.
+        name: Name under which clients ask for the model; None for `lrcn_captioner`,
+            `lrcn_activity_recognizer` or `lrcn_video_describer`.
         card: Text of the model card, or None.
         for_retrieval: Whether a captioner is to rank and not to write; then the name is
             `lrcn_retrieval` unless another is given.
@@ -47,7 +54,10 @@ def export(model, saved_models, name=None, card=None, for_retrieval=False):
     Raises:
         ValueError: If the model lacks what an export needs, or the name is no plain file name.
     """
-    answers = next(found for kind, found in SIGNATURES.items() if isinstance(model, kind))
+    answers = next((found for kind, found in SIGNATURES.items() if isinstance(model, kind)), None)
+    if answers is None:
+        kinds = ", ".join(kind.__name__ for kind in SIGNATURES)
+        raise ValueError(f"What can be exported is one of {kinds}. Got {type(model).__name__}.")
     signatures = RetrievalSignatures(model) if for_retrieval else answers(model)
     name = name or signatures.served_as
     if name != pathlib.PurePath(name).name or name.startswith("."):

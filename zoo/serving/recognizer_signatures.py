@@ -4,18 +4,21 @@ A server merges requests of many clients into one batch, and fills short clips u
 mean nothing, so every function here keeps its rows apart and believes `num_frames` alone.
 """
 
-import json
 import types
 
 import tensorflow as tf
 
-from zoo.data.clips import resize_frames, view_frames
 from zoo.data.images import OK
-from zoo.serving.pictures import STATUS, a_picture, encode_pictures
+from zoo.serving.frames import (
+    MAX_FRAMES,
+    count_status,
+    encode_frames,
+    encode_rows,
+    frame_specs,
+    settings_table,
+)
+from zoo.serving.pictures import STATUS, a_picture
 
-MAX_FRAMES = 64  # of a row
-CHUNK = 32  # frames that are in memory as pictures at the same time
-BAD_COUNT = f"num_frames: expected 1 to {MAX_FRAMES}, and no more than the row has"
 BAD_STATE = "state: expected the one that was answered to the frame before"
 FRAMES = "frames"  # feature of a tf.Example: a list of JPEGs
 
@@ -48,21 +51,11 @@ class RecognizerSignatures(tf.Module):
         self.weights = [variable.value for variable in recognizer.variables]
         self.class_names = tf.constant(recognizer.class_names)
         self.state_sizes = [int(zeros.shape[1]) for zeros in recognizer.start(1)]
-        described = {"class_names": recognizer.class_names, **settings}
-        self.settings = tf.lookup.StaticHashTable(
-            tf.lookup.KeyValueTensorInitializer(
-                tf.constant(list(described)),
-                tf.constant([json.dumps(v) for v in described.values()]),
-            ),
-            "null",
-        )
+        self.settings = settings_table({"class_names": recognizer.class_names, **settings})
 
     def signatures(self):
         """Dict from a signature's name to a function; batch first everywhere."""
-        clips = [
-            tf.TensorSpec([None, None], tf.string, name="frames"),
-            tf.TensorSpec([None], tf.int32, name="num_frames"),
-        ]
+        clips = frame_specs()
         feature_dim = self.parts.recognizer.feature_dim
         wanted = {
             "serving_default": (self.classify_frames, clips),
@@ -112,25 +105,23 @@ class RecognizerSignatures(tf.Module):
 
     def classify_frames(self, frames, num_frames):
         """`frames` string `(B, T)` to all activities, the most probable first."""
-        features, status = self._look(frames, num_frames)
+        features, status = encode_rows(*self._cnn(), frames, num_frames)
         return {**self._best(self._read(features, num_frames), status), "status": status}
 
     def encode(self, frames, num_frames):
         """Features of each frame, zeros behind the last one and in a bad row."""
-        features, status = self._look(frames, num_frames)
+        features, status = encode_rows(*self._cnn(), frames, num_frames)
         return {"features": features, "status": status}
 
     def classify_features(self, features, num_frames):
         """Features `(B, T, F)` to all activities, the most probable first."""
-        features, given = features[:, :MAX_FRAMES], tf.shape(features)[1]
-        good = (num_frames >= 1) & (num_frames <= tf.minimum(given, MAX_FRAMES))
-        status = tf.where(good, STATUS[OK], BAD_COUNT)
+        status, features = count_status(features, num_frames), features[:, :MAX_FRAMES]
         return {**self._best(self._read(features, num_frames), status), "status": status}
 
     def step(self, frame, is_first, state):
         """Reads one more frame of each video; after a bad one the state is what it was."""
         recognizer = self.parts.recognizer
-        features, number = self._encode(frame)
+        features, number = encode_frames(*self._cnn(), frame)
         size, given = sum(self.state_sizes), tf.shape(state)[1]
         status = tf.gather(STATUS, number)
         status = tf.where(is_first | (given == size), status, BAD_STATE)
@@ -166,55 +157,8 @@ class RecognizerSignatures(tf.Module):
         """How a client has to cut a video, and the classes: JSON of each setting, or null."""
         return {"value": self.settings.lookup(key)}
 
-    def _look(self, frames, num_frames):
-        """Features `(B, T, F)`, T at most `MAX_FRAMES`, and each row's status, string `(B,)`."""
-        rows, given = tf.shape(frames)[0], tf.shape(frames)[1]
-        frames, length = frames[:, :MAX_FRAMES], tf.minimum(given, MAX_FRAMES)
-        counted = (num_frames >= 1) & (num_frames <= tf.minimum(given, MAX_FRAMES))
-        wanted = tf.sequence_mask(tf.where(counted, num_frames, 0), length)  # (B, T)
-        places = tf.where(wanted)  # (N, 2) int64, row and time: nothing else is decoded
-        wanted_frames = tf.boolean_mask(frames, wanted)  # (N,)
-        chunks = (tf.shape(wanted_frames)[0] + CHUNK - 1) // CHUNK
-        feature_dim = self.parts.recognizer.feature_dim
-
-        # However many clips come at once, `CHUNK` of their frames are pictures at a time.
-        def encode(i, features, numbers):
-            found, number = self._encode(wanted_frames[i * CHUNK : (i + 1) * CHUNK])
-            return i + 1, tf.concat([features, found], 0), tf.concat([numbers, number], 0)
-
-        _, features, numbers = tf.while_loop(
-            lambda i, *_: i < chunks,
-            encode,
-            [0, tf.zeros((0, feature_dim)), tf.zeros(0, tf.int32)],
-            shape_invariants=[
-                tf.TensorShape([]),
-                tf.TensorShape([None, feature_dim]),
-                tf.TensorShape([None]),
-            ],
-            parallel_iterations=1,
-        )
-        shape = tf.cast(tf.stack([rows, length]), tf.int64)
-        numbers = tf.scatter_nd(places, numbers, shape)  # (B, T), OK is 0
-        features = tf.scatter_nd(places, features, tf.concat([shape, [feature_dim]], 0))
-        bad = tf.not_equal(numbers, OK)
-        # With a column for rows that have no frame at all.
-        first = tf.argmax(tf.pad(bad, [[0, 0], [0, 1]]), axis=1, output_type=tf.int32)
-        reason = tf.gather(tf.pad(numbers, [[0, 0], [0, 1]]), first, batch_dims=1)
-        why = tf.strings.join(["frame ", tf.as_string(first), ": ", tf.gather(STATUS, reason)])
-        status = tf.where(reason == OK, STATUS[OK], why)
-        status = tf.where(counted, status, BAD_COUNT)
-        return tf.where((status == STATUS[OK])[:, None, None], features, 0.0), status
-
-    def _encode(self, frames):
-        """Features `(N, F)` of frames, and places in `STATUS`."""
-        encoder, settings = self.parts.recognizer.frame_encoder, self.parts.settings
-
-        def prepare(frame):
-            frame = resize_frames(frame[None], settings["size"])
-            side = encoder.input_shape[1]
-            return view_frames(frame, side, ["center"], settings["modality"])[0, 0]
-
-        return encode_pictures(encoder, frames, prepare)
+    def _cnn(self):
+        return self.parts.recognizer.frame_encoder, self.parts.settings
 
     def _read(self, features, num_frames):
         """Mean probability of each class over the first `num_frames`, `(B, classes)`."""

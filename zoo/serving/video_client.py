@@ -1,16 +1,19 @@
-"""The client's way with videos: each frame goes to the server once, clips of features follow."""
+"""The client's way with videos: frames as JPEGs, cut as the served model says."""
 
+import functools
 import itertools
 import json
 
 import numpy as np
 
 from zoo.data.clip_stream import stream_clips
-from zoo.data.video_records import jpeg_frames
+from zoo.data.segments import stream_segments
+from zoo.data.video_records import encode_jpeg, jpeg_frames
 from zoo.serving.tensors import from_proto, to_proto
 
 OK = b"ok"
 FRAMES = 32  # of a request: a megabyte or two
+DESCRIBER_SETTINGS = ("rate", "size", "max_frames")
 SETTINGS = ("modality", "rate", "size", "clip_length", "stride", "class_names")
 
 
@@ -26,10 +29,7 @@ def classify_clips(predict, path):
         For each clip `(start, end, probabilities)`: seconds, and a dict from label to probability.
     """
 
-    def ask(signature, inputs, outputs):
-        inputs = {name: to_proto(value) for name, value in inputs.items()}
-        answer = predict(signature, inputs, outputs)
-        return [from_proto(name, answer[name]) for name in outputs]
+    ask = functools.partial(_ask, predict)
 
     def encode(jpegs):
         while batch := list(itertools.islice(jpegs, FRAMES)):
@@ -39,8 +39,7 @@ def classify_clips(predict, path):
                 raise ValueError(f"The server cannot read {path}: {status[0].decode()}")
             yield from features[0][: len(batch)]  # merged with longer clips, there are more
 
-    (values,) = ask("settings", {"key": _strings([key.encode() for key in SETTINGS])}, ["value"])
-    settings = {key: json.loads(value) for key, value in zip(SETTINGS, values, strict=True)}
+    settings = _settings(ask, SETTINGS)
     frames = jpeg_frames(path, settings["rate"], settings["size"], settings["modality"])
     jpegs = (jpeg for jpeg, _ in frames)
     for start, end, features in stream_clips(path, settings, encode(jpegs)):
@@ -50,6 +49,47 @@ def classify_clips(predict, path):
             label.decode(): float(p) for label, p in zip(labels[0], probabilities[0], strict=True)
         }
         yield start, end, {name: said[name] for name in settings["class_names"]}
+
+
+def describe_segments(predict, path, seconds):
+    """Asks a server what each segment of a video shows; see `Client.describe_segments`.
+
+    Args:
+        predict: As for `classify_clips`.
+        path: Path of the video.
+        seconds: Length of a segment, or None for the whole video.
+
+    Yields:
+        For each segment `(start, end, sentences, log_probs)`: seconds, and lists, best first.
+    """
+    ask = functools.partial(_ask, predict)
+    settings = _settings(ask, DESCRIBER_SETTINGS)
+
+    def encode(frame):
+        return encode_jpeg(frame, settings["size"])
+
+    rate, most = settings["rate"], settings["max_frames"]
+    for start, end, jpegs in stream_segments(path, rate, seconds, most, encode):
+        segment = {"frames": _strings([jpegs]), "num_frames": np.array([len(jpegs)], np.int32)}
+        captions, log_probs, status = ask(
+            "serving_default", segment, ["captions", "log_probs", "status"]
+        )
+        if status[0] != OK:
+            raise ValueError(f"The server cannot read {path}: {status[0].decode()}")
+        yield start, end, [c.decode() for c in captions[0]], [float(p) for p in log_probs[0]]
+
+
+def _ask(predict, signature, inputs, outputs):
+    """Sends arrays, answers with arrays in the order of the outputs' names."""
+    inputs = {name: to_proto(value) for name, value in inputs.items()}
+    answer = predict(signature, inputs, outputs)
+    return [from_proto(name, answer[name]) for name in outputs]
+
+
+def _settings(ask, keys):
+    """How the served model wants its frames."""
+    (values,) = ask("settings", {"key": _strings([key.encode() for key in keys])}, ["value"])
+    return {key: json.loads(value) for key, value in zip(keys, values, strict=True)}
 
 
 def _strings(values):

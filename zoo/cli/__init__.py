@@ -1,4 +1,4 @@
-"""The command line: `lrcn caption | classify | search | audit | prepare | presets | export | ...`.
+"""The command line: `lrcn caption | classify | describe | search | audit | prepare | ...`.
 
 One module a command. Nothing heavy is imported at the top of any of them: `lrcn --help` is instant.
 """
@@ -8,11 +8,23 @@ import os
 import sys
 import tempfile
 
-from zoo.cli import audit, caption, classify, demo, export, prepare, presets, search, serve
+from zoo.cli import (
+    audit,
+    caption,
+    classify,
+    demo,
+    describe,
+    export,
+    prepare,
+    presets,
+    search,
+    serve,
+)
 
 COMMANDS = (
     caption,
     classify,
+    describe,
     search,
     audit,
     prepare,

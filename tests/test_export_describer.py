@@ -112,6 +112,12 @@ def test_a_bad_row_says_why_and_leaves_the_others_alone(served, clips):
     assert not answer["log_probs"].numpy()[[0, 1, 2, 4]].any()
 
 
+@pytest.mark.parametrize("signature", ["serving_default", "roles"])
+def test_rows_without_frames_are_answered_too(served, signature):
+    answer = served[signature](frames=tf.fill([2, 0], b""), num_frames=tf.constant([0, 1]))
+    assert answer["status"].numpy().tolist() == [BAD_COUNT.encode()] * 2
+
+
 @pytest.mark.parametrize(
     ("visual", "architecture"),
     [("frames", "encoder_decoder"), ("frames", "decoder"), ("labels_max", "encoder_decoder")],

@@ -123,7 +123,7 @@ def test_all_other_inputs_start_from_a_trained_recogniser_or_from_the_true_label
     capsys.readouterr()
     recipe.main(["compare", *(str(tmp_path / name) for name in ("a", "b", "noisy"))])
     table = capsys.readouterr().out.splitlines()
-    assert len(table) == 5 and "| own | labels-max | decoder | 0.5 | 1 |" in table[-1]
+    assert len(table) == 5 and "| own | labels-max | decoder | 0.5 | 1 |" in table[3]
     again = tmp_path / "again.json"
     where = ["--dataset", "own", "--data", str(data / "videos.json"), "--out", str(again)]
     recipe.main(["evaluate", "--model", str(tmp_path / "noisy"), *where])
@@ -227,3 +227,36 @@ def test_export_of_a_run_writes_a_version(labels_run, tmp_path):
     version = tmp_path / "lrcn_video_describer" / "1"
     assert (version / "saved_model.pb").stat().st_size > 0
     assert json.loads((version / "assets" / "roles.json").read_text()) == ROLES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--dataset", "msvd"], "--data says where msvd lies"),
+        (["--encoder", "digit_cnn"], "digit_cnn goes with --dataset moving_digits"),
+        (["--label-noise", "0.1"], "go with --input labels-max"),
+        (["--input", "labels-max", "--label-noise", "2"], "a share in 0..1, got 2.0"),
+        (["--input", "labels-max", "--label-noise", "0", "--recognizer", "x"], "give one of"),
+        (["--input", "labels-max", "--fine-tune-epochs", "1"], "goes with --input frames"),
+        (["--role-fine-tune-epochs", "1"], "for a recogniser that is trained"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused_at_once(
+    data, tmp_path, arguments, complaint, capsys
+):
+    given = settings(data, tmp_path / "run", *arguments)
+    if "msvd" in arguments:
+        given = ["train", "--run", str(tmp_path / "run"), *arguments]
+    with pytest.raises(SystemExit):
+        recipe.main(given)
+    assert complaint in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_recogniser_of_another_kind_or_for_other_frames_is_refused(run, labels_run, data, tmp_path):
+    wanted = ["--input", "labels-max", "--recognizer"]
+    for name, arguments, complaint in (
+        ("a", [*wanted, str(run)], "recognises no roles: expected RUN/recognizer"),
+        ("b", [*wanted, str(labels_run), "--rate", "5"], "these would be .*'rate': 5.0"),
+    ):
+        with pytest.raises(SystemExit, match=complaint):
+            recipe.main(settings(data, tmp_path / name, *arguments))

@@ -428,6 +428,8 @@ def evaluate(options):
     settings.label_noise = metadata["labels"]["noise"]
     if describer.recognizer is None and describer.num_labels and not labels_are_given(settings):
         raise ValueError(f"{options.model} reads labels from a file: --label-probabilities FILE")
+    if options.label_probabilities and describer.frame_encoder is not None:
+        raise ValueError(f"{options.model} sees frames: it takes no --label-probabilities")
     split = open_split(settings, options.split)
     beside = pathlib.Path(options.model, "model").exists()  # a run's videos lie encoded beside it
     cache = (

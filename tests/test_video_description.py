@@ -157,6 +157,8 @@ def test_evaluate_gives_what_training_reported(run, data, tmp_path):
     recipe.main(["evaluate", "--model", str(run), *where])
     assert json.loads(out.read_text()) == metrics_of(run)
     assert (tmp_path / "again-gallery.html").stat().st_size > 0
+    with pytest.raises(SystemExit, match="sees frames: it takes no --label-probabilities"):
+        recipe.main(["evaluate", "--model", str(run), *where, "--label-probabilities", "a.npz"])
 
 
 def test_unreadable_video_is_left_out_and_named(said):

@@ -33,9 +33,7 @@ class Side:
     def __init__(self, function, settings):
         context = multiprocessing.get_context("spawn")
         self._pipe, other = context.Pipe()
-        self._process = context.Process(
-            target=_work, args=(other, function, settings), daemon=False
-        )
+        self._process = context.Process(target=_work, args=(other, function, settings))
         self._process.start()
         other.close()
         self.function = function
@@ -67,10 +65,13 @@ def _work(pipe, function, settings):
     module, name = function.split(":")
     turn = getattr(importlib.import_module(module), name)(**settings)
     ready = time.perf_counter() - started
-    while pipe.recv() == "turn":
-        start = time.perf_counter()
-        result = turn()
-        pipe.send((result, time.perf_counter() - start))
+    try:
+        while pipe.recv() == "turn":
+            start = time.perf_counter()
+            result = turn()
+            pipe.send((result, time.perf_counter() - start))
+    except EOFError:  # the benchmark has ended
+        return
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     pipe.send((peak, ready))
 

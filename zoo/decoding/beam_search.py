@@ -63,29 +63,33 @@ class BeamSearch:
         def body(position, tokens, word_log_probs, scores, lengths, last, state):
             logits, state = step(ops.reshape(last, (-1,)), state)
             size = logits.shape[-1]
+            width = min(beams, size)  # the best of all beams are among the best of each
             log_probs = ops.log_softmax(ops.cast(logits, "float32"))  # (batch * beams, size)
             allowed = constraints.allowed(position, ops.reshape(tokens, (-1, max_words)), size)
-            log_probs = ops.reshape(log_probs, (-1, beams, size))
-            allowed = ops.broadcast_to(allowed, (ops.shape(last)[0] * beams, size))
-            allowed = ops.reshape(allowed, (-1, beams, size))
+            gains, words = ops.top_k(ops.where(allowed, log_probs, IMPOSSIBLE), width)
+            gains = ops.reshape(gains, (-1, beams, width))
+            words = ops.cast(ops.reshape(words, (-1, beams, width)), "int32")
             # A finished beam goes on in one way only, at no cost.
             ended = lengths > 0  # (batch, beams)
-            stays = ops.where(ops.arange(size) == EOS, 0.0, IMPOSSIBLE)
-            gains = ops.where(ended[..., None], stays, ops.where(allowed, log_probs, IMPOSSIBLE))
-            candidates = scores[..., None] + gains  # (batch, beams, size)
+            stays = ops.where(ops.arange(width) == 0, 0.0, IMPOSSIBLE)
+            gains = ops.where(ended[..., None], stays, gains)
+            words = ops.where(ended[..., None], EOS, words)
+            candidates = scores[..., None] + gains  # (batch, beams, width)
             would_be = ops.where(ended, lengths, position + 1)[..., None]
-            ranks = ops.reshape(rank(candidates, would_be), (-1, beams * size))
+            ranks = ops.reshape(rank(candidates, would_be), (-1, beams * width))
             _, chosen = ops.top_k(ranks, beams)  # (batch, beams)
-            beam, word = chosen // size, ops.cast(chosen % size, "int32")
+            beam = chosen // width
+
+            def of_chosen(tensor):
+                tensor = ops.reshape(tensor, (-1, beams * width))
+                return ops.take_along_axis(tensor, chosen, axis=1)
+
+            scores, gain, word = of_chosen(candidates), of_chosen(gains), of_chosen(words)
 
             def from_beam(tensor):
                 index = ops.reshape(beam, (-1, beams, *[1] * (len(tensor.shape) - 2)))
                 return ops.take_along_axis(tensor, index, axis=1)
 
-            scores = ops.take_along_axis(
-                ops.reshape(candidates, (-1, beams * size)), chosen, axis=1
-            )
-            gain = ops.take_along_axis(ops.reshape(gains, (-1, beams * size)), chosen, axis=1)
             had_ended, lengths = from_beam(ended), from_beam(lengths)
             ends = ops.logical_and(word == EOS, ops.logical_not(had_ended))
             lengths = ops.where(ends, position + 1, lengths)

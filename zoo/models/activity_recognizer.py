@@ -7,6 +7,7 @@ from keras import ops
 from zoo.models.backbones import check_image_encoder, encoder_config, encoder_from_config
 from zoo.models.batched import CompiledFunctions
 from zoo.models.every_frame import EveryFrame
+from zoo.models.fused import fuse_batch_normalization
 
 
 def lrcn_activity_recognizer(
@@ -159,7 +160,7 @@ class ActivityRecognizer(keras.Model):
             encoder = None
         else:
             check_image_encoder(frame_encoder)
-            encoder = frame_encoder
+            encoder = fuse_batch_normalization(frame_encoder)
             frames = keras.Input((clip_length, *encoder.input_shape[1:]), name="frames")
             features = EveryFrame(encoder, name="every_frame")(frames)
         super().__init__(frames, head(features), name=name)

@@ -13,6 +13,7 @@ from zoo.models.efficientnet_lite import (
     efficientnet_lite1,
     efficientnet_lite2,
 )
+from zoo.models.fused import fuse_batch_normalization
 from zoo.models.preprocess import Preprocess, preprocess_layer
 
 __all__ = [
@@ -84,7 +85,7 @@ def image_encoder(network, preprocess=None, pooling="avg", input_size=None, name
         )
     if positions:
         features = POOLINGS[pooling, positions](name="features")(features)
-    return keras.Model(images, features, name=name)
+    return fuse_batch_normalization(keras.Model(images, features, name=name))
 
 
 def _image_size(network, input_size):

@@ -6,6 +6,7 @@ import numpy as np
 from zoo.decoding import BeamSearch
 from zoo.models.backbones import check_image_encoder, encoder_config, encoder_from_config
 from zoo.models.batched import CompiledFunctions
+from zoo.models.fused import fuse_batch_normalization
 from zoo.models.layers import CaptionDecoder
 from zoo.models.sentences import WritesSentences
 
@@ -102,7 +103,7 @@ class LRCNCaptioner(WritesSentences, keras.Model):
             features, encoder = image, None
         else:
             check_image_encoder(image_encoder)
-            encoder = image_encoder
+            encoder = fuse_batch_normalization(image_encoder)
             image = keras.Input(encoder.input_shape[1:], name="image")
             features = encoder(image)
         super().__init__(

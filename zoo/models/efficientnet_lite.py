@@ -9,6 +9,7 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
+from zoo.models.fused import fuse_batch_normalization
 from zoo.models.preprocess import Preprocess
 from zoo.models.torch_weights import read_torch_weights
 
@@ -118,7 +119,7 @@ def _efficientnet_lite(number, weights, input_size, name):
         _set_weights(model, tensors)
     elif weights is not None:
         model.load_weights(weights)
-    return model
+    return fuse_batch_normalization(model)
 
 
 def _block(inputs, expansion, channels, kernel_size, stride, name):

@@ -5,6 +5,7 @@ import numpy as np
 
 from zoo.models.backbones import check_image_encoder
 from zoo.models.every_frame import EveryFrame
+from zoo.models.fused import fuse_batch_normalization
 
 
 def video_inputs(source):
@@ -28,7 +29,7 @@ def video_inputs(source):
         return {"features": features, "num_frames": num_frames}, features, None
     check_image_encoder(source)
     frames = keras.Input((None, *source.input_shape[1:]), name="frames")
-    features = EveryFrame(source, name="every_frame")(frames)
+    features = EveryFrame(fuse_batch_normalization(source), name="every_frame")(frames)
     return {"frames": frames, "num_frames": num_frames}, features, source
 
 

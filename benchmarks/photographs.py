@@ -9,23 +9,18 @@ and have to give the same batch, but for rounding.
 
 import argparse
 import itertools
-import os
 import pathlib
 import tempfile
 
 import numpy as np
 from harness import OURS, PEER, compare, finish, print_head
-from PIL import Image
-from tqdm import tqdm
+from sample_files import make_photographs
 
 from zoo.data.batches import CROP, epoch_order
-from zoo.data.sample_pictures import sample_pictures
 
 GOAL = 1.5
 SIZE, BATCH_SIZE = 224, 32
 BATCHES = 20  # a turn
-COUNT = 256  # photographs, where none are given
-WIDTH, HEIGHT, QUALITY = 500, 375, 90  # theirs; as most of Flickr8k's
 TOLERANCE = 1.0  # levels of 255, on average; one side rounds after each axis
 SEED = 7
 
@@ -99,22 +94,6 @@ def list_photographs(folder):
     if not paths:
         raise SystemExit(f"{folder} has no JPEGs.")
     return paths
-
-
-def make_photographs(folder, count=COUNT):
-    """Writes photographs: pieces of the samples at several scales."""
-    rng = np.random.default_rng(SEED)
-    samples = [Image.open(path).convert("RGB") for path in sample_pictures()]
-    for n in tqdm(range(count), "making photographs", delay=2):
-        sample = samples[n % len(samples)]
-        scale = max(WIDTH / sample.width, HEIGHT / sample.height)
-        zoom = scale * rng.uniform(1, 1.5)
-        whole = sample.resize((round(sample.width * zoom) + 1, round(sample.height * zoom) + 1))
-        left = int(rng.integers(whole.width - WIDTH + 1))
-        top = int(rng.integers(whole.height - HEIGHT + 1))
-        piece = whole.crop((left, top, left + WIDTH, top + HEIGHT))
-        piece.save(os.path.join(folder, f"{n:04}.jpg"), quality=QUALITY)
-    return folder
 
 
 if __name__ == "__main__":

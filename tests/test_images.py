@@ -19,17 +19,18 @@ from zoo.data.images import (
     image_status,
     read_images,
     resize_image,
+    resize_images,
 )
 
 CORE = """
 AddV2 All Any Assert BatchDatasetV2 Case Cast Const DatasetToSingleElement DecodeBmp DecodeImage
-DecodeJpeg DecodePng DecodeRaw EnsureShape Equal ExpandDims FloorDiv FloorMod GatherV2 Greater
-GreaterEqual Identity IgnoreErrorsDataset LeftShift Less LessEqual LogicalAnd LogicalNot LogicalOr
-MapDataset Max Maximum MergeV2Checkpoints Minimum Mul NoOp Pack Pad Placeholder Range RealDiv
-Reshape RestoreV2 ReverseV2 SaveV2 ScaleAndTranslate ScatterNd Select SelectV2 Shape
-ShardedFilename Size Squeeze StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile
-StaticRegexFullMatch StridedSlice StringJoin StringLength Sub Substr Sum TensorSliceDataset
-Transpose Unpack
+DecodeJpeg DecodePng DecodeRaw EnsureShape Equal ExpandDims ExtractJpegShape FloorDiv FloorMod
+GatherV2 Greater GreaterEqual Identity If IgnoreErrorsDataset LeftShift Less LessEqual
+LogicalAnd LogicalNot LogicalOr MapDataset Max Maximum MergeV2Checkpoints Minimum Mul NoOp Pack
+Pad PartitionedCall Placeholder Range RealDiv Reshape RestoreV2 ReverseV2 SaveV2
+ScaleAndTranslate ScatterNd Select SelectV2 Shape ShardedFilename Size Squeeze
+StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile StaticRegexFullMatch
+StridedSlice StringJoin StringLength Sub Substr Sum TensorSliceDataset Transpose Unpack
 """
 BYTES = [tf.TensorSpec((), tf.string)]
 in_graph = tf.function(decode_image, input_signature=BYTES, autograph=False)
@@ -286,6 +287,15 @@ def test_resize_squashes_and_leaves_a_fitting_picture_alone():
     resized = resize_image(wide, 20)
     assert resized.dtype == tf.float32 and resized.shape == (20, 20, 3)
     assert np.abs(resized.numpy() - np.asarray(by_pillow)).max() < 1.01  # Pillow rounds, twice
+
+
+@pytest.mark.parametrize("kind", [tf.uint8, tf.float32])
+@pytest.mark.parametrize("size", [(20, 30), (64, 20), (24, 60), (97, 101), (1, 1)])
+def test_resizing_one_axis_after_the_other_gives_the_numbers_of_tensorflow(kind, size):
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3))
+    images = tf.cast(images, kind)
+    resized = resize_images(images, size)
+    np.testing.assert_array_equal(resized, tf.image.resize(images, size, antialias=True))
 
 
 @pytest.fixture

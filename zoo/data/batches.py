@@ -112,7 +112,7 @@ def image_batches(paths, token_ids, size, batch_size, seed, epoch, first_batch=0
         crop = tf.cast(tf.math.ceil(CROP * sides), tf.int32)
         picture = tf.slice(picture, [top_left[0], top_left[1], 0], [crop[0], crop[1], 3])
         picture = resize_image(picture, size)
-        return tf.where(mirror, picture[:, ::-1], picture), image
+        return tf.cond(mirror, lambda: tf.reverse(picture, [1]), lambda: picture), image
 
     def add_captions(images, indices):
         return teach({"image": images}, tf.gather(token_ids, indices))

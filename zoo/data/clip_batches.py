@@ -28,7 +28,7 @@ def clip_feature_batches(
         features)`, int32 and float32 `(batch_size, clip_length)`. Padding of a short video has
         weight 0.
     """
-    order, chances = _draw(len(labels), batch_size, clips_a_video, seed, epoch)
+    order, chances = draw_clips(len(labels), batch_size, clips_a_video, seed, epoch)
     labels = np.asarray(labels, "int32")
     width = features[0][0].shape[1]
 
@@ -93,7 +93,7 @@ def clip_batches(
         short video has weight 0.
     """
     rows = np.asarray(rows)
-    order, chances = _draw(len(rows), batch_size, clips_a_video, seed, epoch)
+    order, chances = draw_clips(len(rows), batch_size, clips_a_video, seed, epoch)
     encoded, labels = source.encoded, np.asarray(source.labels, "int32")
 
     def fetch(row, chances):
@@ -128,8 +128,18 @@ def clip_batches(
     return clips.batch(batch_size, drop_remainder=True).prefetch(2)
 
 
-def _draw(num_videos, batch_size, clips_a_video, seed, epoch):
-    """Videos int64 `(batches, batch_size)`, and four numbers in [0, 1) for each of their clips."""
+def draw_clips(num_videos, batch_size, clips_a_video, seed, epoch):
+    """Draws the clips of an epoch.
+
+    Args:
+        num_videos: Number of videos.
+        batch_size, clips_a_video, seed, epoch: As for `clip_batches`.
+
+    Returns:
+        int64 `(batches, batch_size)`, of which videos they are; and float32 `(batches,
+        batch_size, 4)` in [0, 1): where a clip begins, whether it is mirrored (below 0.5; or which
+        view it is), and how far down and to the right it is cropped.
+    """
     order = epoch_order(num_videos * clips_a_video, batch_size, seed, epoch) % num_videos
     chances = np.random.default_rng([seed, epoch, 1]).random((*order.shape, 4), dtype="float32")
     return order, chances

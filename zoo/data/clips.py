@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from zoo.data.images import resize_images
+
 CLIP_LENGTH = 16  # frames; paper, section 4.1
 STRIDE = 8  # frames between the clips of a test; paper, section 4.1
 FRAME_SIZE = (240, 320)  # height and width to which frames are brought; paper, section 4.1
@@ -124,13 +126,7 @@ def resize_frames(frames, frame_size):
     Returns:
         float32 `(time, *frame_size, 3)` in the range of `frames`. Bilinear, with antialiasing.
     """
-    shape = tf.shape(frames)
-    frames = tf.cond(
-        (shape[1] == frame_size[0]) & (shape[2] == frame_size[1]),
-        lambda: tf.cast(frames, tf.float32),
-        lambda: tf.image.resize(frames, frame_size, antialias=True),
-    )
-    return tf.ensure_shape(frames, (None, *frame_size, 3))
+    return resize_images(frames, tuple(frame_size))
 
 
 def crop_frames(frames, size, corner, mirror, modality="rgb"):

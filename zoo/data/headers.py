@@ -19,6 +19,7 @@ SIGNATURES = [
     [*b"BM", ANY, ANY, ANY, ANY, ANY, ANY],
 ]
 EXIF = [0xFF, 0xE1, ANY, ANY, *b"Exif\0\0"]  # a JPEG's APP1 segment
+HAS_EXIF = r"\C*Exif\x00\x00\C*"  # for RE2, where \C is any byte: perhaps there is such a segment
 ORIENTATION = 0x0112  # tag of EXIF 2.3, section 4.6.4; one number of type 3, two bytes
 
 # What FF xx means to the walk through a JPEG, by xx (ITU-T T.81, table B.1).

@@ -1,0 +1,141 @@
+"""Videos from disk to batches of clips for training: ours, and a PyTorch `DataLoader` beside it.
+
+    python benchmarks/clips.py [--data DIR]
+
+A turn is some batches in the midst of an epoch: of each clip 16 frames are read and brought to
+240 x 320 pixels, and the same square of 224 is cut out of all of them, mirrored by chance. The
+first table reads JPEG frames, ours from what `lrcn prepare` wrote, the peer's from a file each;
+the second one reads video files. Both sides take the same clips in the same order, and have to
+give the same batch, but for rounding.
+"""
+
+import argparse
+import itertools
+import pathlib
+import tempfile
+
+import numpy as np
+from harness import OURS, PEER, compare, finish, print_head
+from sample_files import make_videos
+
+from zoo.data.clip_batches import clip_batches, draw_clips
+from zoo.data.clips import CLIP_LENGTH, FRAME_SIZE, clip_frames, random_start
+from zoo.data.datasets.clip_folder import VIDEO_FILES
+from zoo.data.datasets.video import LabelledVideo
+from zoo.data.file_source import VideoFiles
+from zoo.data.shards import VideoShards, prepare
+
+FRAMES_GOAL, FILES_GOAL = 1.5, 1.0
+SIZE, BATCH_SIZE = 224, 8
+BATCHES = 8  # a turn
+TOLERANCE = 1.0  # levels of 255, on average: where frames are resized one side rounds them
+SEED = 7
+
+
+def main(arguments=None):
+    """Prints both tables."""
+    parser = argparse.ArgumentParser(description="Times batches of clips.")
+    parser.add_argument("--data", metavar="DIR", help="videos; default: made from photographs")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", metavar="FILE", help="write the figures, for scripts")
+    options = parser.parse_args(arguments)
+    turns = options.rounds + 2  # the first one, and what is read ahead
+    settings = {"batches": BATCHES, "batch_size": BATCH_SIZE, "size": SIZE}
+    with tempfile.TemporaryDirectory() as folder:
+        shards, frames = f"{folder}/shards", f"{folder}/frames"
+        videos = list_videos(options.data or make_videos(f"{folder}/videos"))
+        prepared = prepare(videos, ["a class"], shards, frame_size=FRAME_SIZE)
+        write_frames(prepared, frames)
+        clips_a_video = -(-turns * BATCHES * BATCH_SIZE // len(prepared))
+        ours = {**settings, "clips_a_video": clips_a_video}
+
+        def sides(name, our_place, peers_place, source):
+            clips = draw(source, clips_a_video)
+            return {
+                OURS: (f"clips:{name}", {**ours, "place": our_place}),
+                PEER: (f"torch_clips:{name}", {**settings, "place": peers_place, "clips": clips}),
+            }
+
+        each = f"{BATCHES} batches of {BATCH_SIZE} clips"
+        print_head()
+        sides_of_frames = sides("from_frames", shards, frames, prepared)
+        rows = [compare(f"JPEG frames, {each}", sides_of_frames, same, FRAMES_GOAL, options.rounds)]
+        paths = [video.path for video in videos]
+        sides_of_files = sides("from_files", paths, paths, VideoFiles(videos))
+        print_head()
+        rows.append(
+            compare(f"video files, {each}", sides_of_files, same, FILES_GOAL, options.rounds)
+        )
+    finish(rows, options.json)
+
+
+def from_frames(place, **settings):
+    """Gets our side ready for JPEG frames."""
+    return _clips(VideoShards(place), **settings)
+
+
+def from_files(place, **settings):
+    """Gets our side ready for video files."""
+    return _clips(VideoFiles([LabelledVideo(path, 0) for path in place]), **settings)
+
+
+def _clips(source, batches, batch_size, size, clips_a_video):
+    rows = range(len(source.num_frames))
+    epoch = clip_batches(
+        source, rows, FRAME_SIZE, size, True, CLIP_LENGTH, batch_size, clips_a_video, SEED, epoch=0
+    )
+    epoch = iter(epoch)
+
+    def turn():
+        for frames, _, _ in itertools.islice(epoch, batches):
+            last = frames
+        return last.numpy()
+
+    return turn
+
+
+def draw(source, clips_a_video):
+    """Draws the clips that `zoo.data.clip_batches.clip_batches` draws in its first epoch.
+
+    Returns:
+        List of a clip each: `(video, frames, top, left, mirrored)`, pixels in 240 x 320.
+    """
+    order, chances = draw_clips(len(source.num_frames), BATCH_SIZE, clips_a_video, SEED, 0)
+    room = np.array(FRAME_SIZE, "float32") - SIZE
+    clips = []
+    for row, chance in zip(order.ravel().tolist(), chances.reshape(-1, 4), strict=True):
+        num_frames = int(source.num_frames[row])
+        frames, _ = clip_frames(random_start(chance[0], num_frames), num_frames)
+        top, left = np.rint(chance[2:] * room).astype(int).tolist()
+        clips.append((row, frames.tolist(), top, left, bool(chance[1] < 0.5)))
+    return clips
+
+
+def same(ours, peers):
+    """Says how far apart two batches are on average, if that is too far."""
+    difference = np.abs(ours - peers).mean()
+    if ours.shape != peers.shape or difference > TOLERANCE:
+        return f"{difference:.2f} levels on average, more than {TOLERANCE}"
+    return None
+
+
+def list_videos(folder):
+    """Lists the video files in a folder and below."""
+    files = sorted(pathlib.Path(folder).rglob("*"))
+    videos = [LabelledVideo(str(file), 0) for file in files if file.suffix.lower() in VIDEO_FILES]
+    if not videos:
+        raise SystemExit(f"{folder} has no videos.")
+    return videos
+
+
+def write_frames(shards, folder):
+    """Writes the JPEGs of shards to files, as `folder/video/frame.jpg`."""
+    for row, num_frames in enumerate(shards.num_frames):
+        video = pathlib.Path(folder, str(row))
+        video.mkdir(parents=True)
+        for n, jpeg in enumerate(shards.read(row, range(num_frames))):
+            (video / f"{n:05}.jpg").write_bytes(jpeg)
+
+
+if __name__ == "__main__":
+    main()

@@ -72,7 +72,8 @@ def _work(pipe, function, settings):
             pipe.send((result, time.perf_counter() - start))
     except EOFError:  # the benchmark has ended
         return
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)  # of the children the largest one
+    peak = max(resource.getrusage(who).ru_maxrss for who in whose) / 1024
     pipe.send((peak, ready))
 
 

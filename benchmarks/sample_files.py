@@ -17,10 +17,10 @@ KEYFRAMES = 25  # frames from one to the next
 CODEC = "libx264" if "libx264" in av.codecs_available else "mpeg4"
 
 
-def make_photographs(folder):
+def make_photographs(folder, count=PHOTOGRAPHS):
     """Writes JPEGs, pieces of the pictures at several scales; returns the folder."""
     rng = np.random.default_rng(0)
-    for n, picture in enumerate(tqdm(_pictures(PHOTOGRAPHS), "making photographs", delay=2)):
+    for n, picture in enumerate(tqdm(_pictures(count), "making photographs", delay=2)):
         whole = _at_least(picture, PHOTOGRAPH_SIZE, rng.uniform(1, 1.5))
         piece = _piece(whole, PHOTOGRAPH_SIZE, *rng.random(2))
         piece.save(pathlib.Path(folder, f"{n:03}.jpg"), quality=QUALITY)

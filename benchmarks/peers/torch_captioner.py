@@ -47,7 +47,7 @@ class Captioner(nn.Module):
         return self.logits(h2).log_softmax(-1), [features, h1, c1, h2, c2]
 
     @torch.inference_mode()
-    def beam_search(self, features, beams=5, max_words=20, forbidden=()):
+    def beam_search(self, features, beams=5, max_words=20, forbidden=(), length_penalty=0.0):
         """The best sentence of each image: ids `(batch, max_words)`, zeros behind its end."""
         batch, rows = len(features), torch.arange(len(features))[:, None] * beams
         state = [tensor.repeat_interleave(beams, 0) for tensor in self.start(features)]
@@ -56,6 +56,7 @@ class Captioner(nn.Module):
         scores = torch.full((batch, beams), -1e9)
         scores[:, 0] = 0
         ended = torch.zeros(batch, beams, dtype=torch.bool)
+        lengths = torch.zeros(batch, beams)  # words of an ended beam, its end included
         for position in range(max_words):
             log_probs, state = self.step(last, state)
             log_probs[:, list(forbidden)] = -1e9
@@ -63,16 +64,27 @@ class Captioner(nn.Module):
             log_probs = log_probs.view(batch, beams, size)
             log_probs[ended] = -1e9  # an ended beam goes on in one way only, at no cost
             log_probs[..., 0].masked_fill_(ended, 0.0)
-            scores, chosen = (scores[..., None] + log_probs).flatten(1).topk(beams)
+            candidates = (scores[..., None] + log_probs).flatten(1)
+            if length_penalty:
+                divisors = torch.where(ended, lengths, position + 1.0) ** length_penalty
+                ranks = candidates.view(batch, beams, size) / divisors[..., None]
+                chosen = ranks.flatten(1).topk(beams)[1]
+                scores = candidates.gather(1, chosen)
+            else:
+                scores, chosen = candidates.topk(beams)
             beam, word = chosen // size, chosen % size
             tokens = tokens.gather(1, beam[..., None].expand_as(tokens))
             tokens[..., position] = word
-            ended = ended.gather(1, beam) | (word == 0)
-            if ended[:, 0].all():  # a sum of log-probabilities can only fall
+            had_ended, lengths = ended.gather(1, beam), lengths.gather(1, beam)
+            ended = had_ended | (word == 0)
+            lengths[ended & ~had_ended] = position + 1.0
+            # A sum of log-probabilities can only fall; a mean can rise.
+            if (ended if length_penalty else ended[:, 0]).all():
                 break
             state = [tensor[(rows + beam).flatten()] for tensor in state]
             last = word.flatten()
-        return tokens[:, 0]
+        best = (scores / lengths.clamp(min=1) ** length_penalty - 1e9 * ~ended).argmax(1)
+        return tokens[torch.arange(batch), best]
 
     def load(self, weights):
         """Takes weights in our layout: `(inputs, outputs)`, gates in the order i, f, g, o."""

@@ -19,9 +19,10 @@ import zoo
 from zoo import training
 from zoo.data.batches import feature_batches, sampling_batches
 from zoo.decoding import Sampling
+from zoo.training import workers
 from zoo.training.cider import CiderTraining
 from zoo.training.curves import draw_curves
-from zoo.training.resume import Checkpoint, Progress, fit_resumably, read_log
+from zoo.training.resume import Checkpoint, Progress, fit_resumably, keep_settings, read_log
 from zoo.training.whole_batch import SGD, Adam, StepCrossEntropy
 from zoo.training.workers import EXAMPLE
 
@@ -498,3 +499,12 @@ def test_a_stage_that_only_gets_worse_leaves_the_weights_it_came_with(model, tmp
     before = [np.array(weight) for weight in model.weights]
     fit(model, tmp_path, score=lambda: {"score": 0.1}, first_score=0.5)
     assert_same(before, [np.array(weight) for weight in model.weights], 0)
+
+
+def test_a_worker_with_other_settings_than_the_chief_is_refused(tmp_path, monkeypatch):
+    settings, strategy = {"seed": 1, "run": "a", "epochs": 3}, tf.distribute.get_strategy()
+    keep_settings(tmp_path / "settings.json", settings, ["run"], strategy)
+    monkeypatch.setattr(workers, "chief_says", lambda _, own: {**own, "seed": 2})
+    with pytest.raises(ValueError, match="This worker and the chief differ in seed."):
+        keep_settings(tmp_path / "others.json", settings, ["run"], strategy)
+    assert not (tmp_path / "others.json").exists()

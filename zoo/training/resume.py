@@ -274,7 +274,7 @@ def keep_settings(path, settings, free=(), strategy=None):
     chief = settings if strategy is None else workers.chief_says(strategy, settings)
     other = [name for name in settings if settings[name] != chief.get(name)]
     if other:
-        raise ValueError(f"{', '.join(other)} of this worker are not those of the chief.")
+        raise ValueError(f"This worker and the chief differ in {', '.join(other)}.")
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
         changed = [n for n in settings if n in before and settings[n] != before[n]]

@@ -54,6 +54,7 @@ from zoo.training.activity_report import write_report
 from zoo.training.curves import draw_curves
 from zoo.training.resume import fit_stage, keep_settings
 from zoo.training.whole_batch import Adam, CaffeSGD, StepCrossEntropy
+from zoo.training.workers import is_chief, run_folder
 
 FROM_SCRATCH = "small_cnn"  # the encoder without ImageNet weights
 ENCODERS = {
@@ -111,8 +112,14 @@ def main(arguments=None):
 
 def train(options):
     """Trains baseline and LRCN, and leaves both as presets in the run's folder."""
-    run = pathlib.Path(options.run)
-    cache = options.cache or run.parent / "frame_features"
+    strategy = training.distribution(options.strategy)  # before there is any tensor
+    with run_folder(strategy, options.run) as run:
+        train_on(strategy, options, run)
+
+
+def train_on(strategy, options, run):
+    """Trains in the scope of a strategy; of several workers, the chief writes and scores."""
+    cache = options.cache or pathlib.Path(options.run).parent / "frame_features"
     source = open_source(options, "train", options.list, cache)
     held_out = open_source(options, "val", options.val_list, cache)
     if source.class_names != held_out.class_names:
@@ -120,7 +127,6 @@ def train(options):
             f"Training and validation name different classes: {source.class_names} and "
             f"{held_out.class_names}. Give both lists the same --classes FILE."
         )
-    strategy = training.distribution(options.strategy)
     training.check_batch_size(options.batch_size, strategy.num_replicas_in_sync)
     keras.config.set_dtype_policy(options.precision)
     keras.utils.set_random_seed(options.seed)
@@ -140,10 +146,10 @@ def train(options):
             keras.initializers.RandomUniform(-0.01, 0.01) if options.paper else None,
         )
     run.mkdir(parents=True, exist_ok=True)
-    keep_settings(run / "settings.json", vars(options), MAY_CHANGE)
+    keep_settings(run / "settings.json", vars(options), MAY_CHANGE, strategy)
     # Batches already seen can be skipped only among the same videos.
     videos = [source.class_names, list(map(str, source.video_ids)), source.labels.tolist()]
-    keep_settings(run / "data.json", {"videos": videos})
+    keep_settings(run / "data.json", {"videos": videos}, strategy=strategy)
     print(f"{len(source.labels)} videos, {source.num_frames.sum()} frames, ", end="")
     print(f"{len(source.class_names)} classes; {len(held_out.labels)} videos held out", flush=True)
 
@@ -216,6 +222,8 @@ def train(options):
         options.fine_tune_epochs,
     )
 
+    if not is_chief(strategy):
+        return
     logs = {stage: run / stage / "log.csv" for stage in STAGES}
     draw_curves({s: log for s, log in logs.items() if log.exists()}, run / "curves.png")
     metadata = {
@@ -351,7 +359,7 @@ def cut(encoder, layer):
     return keras.Model(encoder.input, encoder.get_layer(layer).output, name=encoder.name)
 
 
-def compile_recognizer(model, options, rate, steps, name):
+def compile_recognizer(model, options, rate, batches, name):
     """Compiles for cross-entropy at every frame that is there."""
     if options.paper:
         single, flow = name == "single_frame", options.modality == "flow"
@@ -359,11 +367,19 @@ def compile_recognizer(model, options, rate, steps, name):
         schedule = keras.optimizers.schedules.ExponentialDecay(rate, drop, 0.1, staircase=True)
         clipnorm = None if single else 15.0 if flow else 5.0
         optimizer = CaffeSGD(
-            schedule, decay=0.005, factors={"logits": 10}, momentum=0.9, global_clipnorm=clipnorm
+            schedule,
+            decay=0.005,
+            factors={"logits": 10},
+            momentum=0.9,
+            global_clipnorm=clipnorm,
+            gradient_accumulation_steps=options.accumulate,
         )
     else:
+        steps = -(-batches // (options.accumulate or 1))
         schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
-        optimizer = Adam(schedule, global_clipnorm=5.0)
+        optimizer = Adam(
+            schedule, global_clipnorm=5.0, gradient_accumulation_steps=options.accumulate
+        )
     model.compile(optimizer, StepCrossEntropy(), jit_compile=training.jit_compile())
 
 
@@ -418,8 +434,7 @@ def parse(arguments):
     p.add_argument("--fine-tune-rate", type=float, default=1e-4)
     p.add_argument("--patience", type=int, help="stop a stage after so many epochs without gain")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--strategy", default="none", choices=["none", "mirrored"])
-    p.add_argument("--precision", default="float32", help="or mixed_float16, mixed_bfloat16")
+    training.add_arguments(p)
     p.add_argument("--checkpoint-seconds", type=float, default=120)
 
     p = commands.add_parser("evaluate", parents=[data], help="classify a split and score it")

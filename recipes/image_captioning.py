@@ -41,6 +41,7 @@ from zoo.training.curves import draw_curves
 from zoo.training.report import evaluate_captioner, generated_cider, write_report
 from zoo.training.resume import fit_stage, keep_settings
 from zoo.training.whole_batch import SGD, Adam, StepCrossEntropy
+from zoo.training.workers import is_chief, run_folder
 from zoo.vocabulary import UNKNOWN, Vocabulary, has_word
 
 ENCODERS = {
@@ -80,9 +81,14 @@ def main(arguments=None):
 
 def train(options):
     """Trains in three stages and leaves a preset in the run's folder."""
-    run = pathlib.Path(options.run)
+    strategy = training.distribution(options.strategy)  # before there is any tensor
+    with run_folder(strategy, options.run) as run:
+        train_on(strategy, options, run)
+
+
+def train_on(strategy, options, run):
+    """Trains in the scope of a strategy; of several workers, the chief writes and scores."""
     train_examples, dev_examples = read_split(options, "train"), read_split(options, "dev")
-    strategy = training.distribution(options.strategy)
     # Captions in stage 1, a quarter as many images in stage 2.
     training.check_batch_size(options.batch_size, strategy.num_replicas_in_sync, unit=4)
     keras.config.set_dtype_policy(options.precision)
@@ -90,15 +96,15 @@ def train(options):
     with strategy.scope():
         encoder = training.load_encoder(options.encoder, ENCODERS)
     run.mkdir(parents=True, exist_ok=True)
-    keep_settings(run / "settings.json", vars(options), MAY_CHANGE)
-    cache = options.cache or run.parent / "features"
+    keep_settings(run / "settings.json", vars(options), MAY_CHANGE, strategy)
+    cache = options.cache or pathlib.Path(options.run).parent / "features"
 
     seen = photographs(train_examples, encoder, cache, VIEWS)
     held_out = photographs(dev_examples, encoder, cache)
     vocabulary = Vocabulary.from_captions(seen.captions, MIN_COUNT)
     token_ids, image_index = seen.encode_captions(vocabulary, MAX_WORDS)
     # Batches already seen can be skipped only among the same images and captions.
-    keep_settings(run / "data.json", {"images and captions": seen.digest()})
+    keep_settings(run / "data.json", {"images and captions": seen.digest()}, strategy=strategy)
     print(f"{len(seen.paths)} images, {len(token_ids)} captions, {len(vocabulary)} words")
 
     with strategy.scope():
@@ -175,7 +181,7 @@ def train(options):
                 Constraints(forbidden_ids=(UNKNOWN,)),
             )
             model.compile(
-                optimizer(options.cider_rate, steps * options.cider_epochs),
+                optimizer(options.cider_rate, steps * options.cider_epochs, options.accumulate),
                 jit_compile=training.jit_compile(),
             )
         batches = functools.partial(
@@ -183,6 +189,8 @@ def train(options):
         )
         fit("stage3", model, batches, options.cider_epochs, val_cider, best)
 
+    if not is_chief(strategy):
+        return
     logs = {stage: run / stage / "log.csv" for stage in ("stage1", "stage2", "stage3")}
     draw_curves({s: log for s, log in logs.items() if log.exists()}, run / "curves.png")
     decoding = {"beam_size": 5, "length_penalty": options.length_penalty}
@@ -271,21 +279,26 @@ def images_in_batch(captions):
     return max(captions // 4, 1)
 
 
-def optimizer(rate, steps):
+def optimizer(rate, batches, accumulate=None):
     """Adam with a cosine schedule and clipped gradients."""
-    return Adam(keras.optimizers.schedules.CosineDecay(rate, steps), global_clipnorm=5.0)
+    schedule = keras.optimizers.schedules.CosineDecay(rate, -(-batches // (accumulate or 1)))
+    return Adam(schedule, global_clipnorm=5.0, gradient_accumulation_steps=accumulate)
 
 
-def paper_optimizer(rate, clipnorm):
+def paper_optimizer(rate, clipnorm, accumulate=None):
     """SGD with momentum, halved every 20,000 steps, as the authors' solvers have it."""
     schedule = keras.optimizers.schedules.ExponentialDecay(rate, 20_000, 0.5, staircase=True)
-    return SGD(schedule, momentum=0.9, global_clipnorm=clipnorm)
+    return SGD(
+        schedule, momentum=0.9, global_clipnorm=clipnorm, gradient_accumulation_steps=accumulate
+    )
 
 
-def compile_teaching(model, options, rate, steps, paper_clipnorm):
+def compile_teaching(model, options, rate, batches, paper_clipnorm):
     """Compiles for cross-entropy of the next word, averaged over words that are there."""
     model.compile(
-        paper_optimizer(rate, paper_clipnorm) if options.paper else optimizer(rate, steps),
+        paper_optimizer(rate, paper_clipnorm, options.accumulate)
+        if options.paper
+        else optimizer(rate, batches, options.accumulate),
         StepCrossEntropy(),
         loss_weights=20.0 if options.paper else None,  # the authors' loss counts 20 times
         jit_compile=training.jit_compile(),
@@ -326,8 +339,7 @@ def parse(arguments):
     p.add_argument("--patience", type=int, help="stop a stage after so many epochs without gain")
     p.add_argument("--length-penalty", type=float, default=0.0, help="of the final captions")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--strategy", default="none", choices=["none", "mirrored"])
-    p.add_argument("--precision", default="float32", help="or mixed_float16, mixed_bfloat16")
+    training.add_arguments(p)
     p.add_argument("--checkpoint-seconds", type=float, default=120)
 
     p = commands.add_parser("evaluate", parents=[data], help="caption a split and score it")

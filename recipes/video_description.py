@@ -39,7 +39,7 @@ import tensorflow as tf
 import zoo
 from zoo import training
 from zoo.data import datasets
-from zoo.data.batches import epoch_order, feature_batches
+from zoo.data.batches import WHOLE, epoch_order, feature_batches
 from zoo.data.clip_array import ClipArray
 from zoo.data.clips import FRAME_SIZE
 from zoo.data.datasets.described import label_ids, roles_of
@@ -60,6 +60,7 @@ from zoo.training.report import evaluate_captioner, generated_cider
 from zoo.training.resume import fit_stage, keep_settings
 from zoo.training.role_labels import read_labels
 from zoo.training.whole_batch import Adam, StepCrossEntropy
+from zoo.training.workers import is_chief, run_folder
 from zoo.vocabulary import Vocabulary
 
 FROM_SCRATCH = "digit_cnn"  # the encoder without ImageNet weights
@@ -101,16 +102,21 @@ def main(arguments=None):
 
 def train(options):
     """Trains the recogniser of roles where one is needed, then the describer; leaves presets."""
-    run = pathlib.Path(options.run)
-    cache = options.cache or run.parent / "frame_features"
+    strategy = training.distribution(options.strategy)  # before there is any tensor
+    with run_folder(strategy, options.run) as run:
+        train_on(strategy, options, run)
+
+
+def train_on(strategy, options, run):
+    """Trains in the scope of a strategy; of several workers, the chief writes and scores."""
+    cache = options.cache or pathlib.Path(options.run).parent / "frame_features"
     seen, held_out = open_split(options, "train"), open_split(options, "val")
-    strategy = training.distribution(options.strategy)
     for batch_size in (options.batch_size, options.fine_tune_batch_size, PICTURES_A_BATCH):
         training.check_batch_size(batch_size, strategy.num_replicas_in_sync)
     keras.config.set_dtype_policy(options.precision)
     keras.utils.set_random_seed(options.seed)
     run.mkdir(parents=True, exist_ok=True)
-    keep_settings(run / "settings.json", vars(options), MAY_CHANGE)
+    keep_settings(run / "settings.json", vars(options), MAY_CHANGE, strategy)
     roles = recognizer = encoder = None
     if options.input != "frames":
         roles = ROLES if options.dataset == "moving_digits" else roles_of(seen.examples)
@@ -134,7 +140,8 @@ def train(options):
     vocabulary = Vocabulary.from_captions(seen.captions, options.min_count)
     # Batches already seen can be skipped only among the same videos and captions.
     labels = [example.labels for example in seen.examples]
-    keep_settings(run / "data.json", {"videos and captions": seen.digest(), "labels": labels})
+    data = {"videos and captions": seen.digest(), "labels": labels}
+    keep_settings(run / "data.json", data, strategy=strategy)
     print(f"{len(seen.examples)} videos, {len(seen.captions)} captions, {len(vocabulary)} words")
 
     if roles and encoder and not recognizer:
@@ -156,6 +163,8 @@ def train(options):
     describer.vocabulary, describer.roles = vocabulary, roles
     train_describer(options, strategy, describer, seen, held_out, fit)
 
+    if not is_chief(strategy):
+        return
     logs = {stage: run / stage / "log.csv" for stage in STAGES}
     draw_curves({s: log for s, log in logs.items() if log.exists()}, run / "curves.png")
     metadata = {
@@ -215,8 +224,9 @@ def teach_pictures(options, strategy, encoder, fit):
     frames, digits, places = placed_digits("train", DIGIT_PICTURES, options.seed)
     frames = tf.constant(frames)
 
-    def batches(epoch, first_batch):
-        order = epoch_order(len(digits), PICTURES_A_BATCH, options.seed, epoch)[first_batch:]
+    def batches(epoch, first_batch, share=WHOLE):
+        order = epoch_order(len(digits), PICTURES_A_BATCH, options.seed, epoch)
+        order = share.of(order, first_batch)
         chosen = tf.data.Dataset.from_tensor_slices((order, (digits[order], places[order])))
         return chosen.map(lambda rows, taught: (tf.gather(frames, rows), taught)).prefetch(2)
 
@@ -225,7 +235,7 @@ def teach_pictures(options, strategy, encoder, fit):
         model = keras.Model(encoder.input, [head(encoder.output) for head in heads])
         steps = -(-len(digits) // PICTURES_A_BATCH) * options.picture_epochs
         what = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        adam = optimizer(PICTURE_RATE, steps)
+        adam = optimizer(PICTURE_RATE, steps, options.accumulate)
         model.compile(adam, [what, "mean_squared_error"], jit_compile=training.jit_compile())
     fit("pictures", model, batches, options.picture_epochs)
 
@@ -260,7 +270,7 @@ def train_recognizer(options, strategy, encoder, seen, held_out, roles, fit):
         with strategy.scope():
             model = recognizer.on_features()
             steps = -(-len(labels) // options.batch_size) * options.role_epochs
-            adam = optimizer(options.learning_rate, steps)
+            adam = optimizer(options.learning_rate, steps, options.accumulate)
             model.compile(adam, jit_compile=training.jit_compile())
         batches = functools.partial(
             role_batches, *seen.sequences(), labels, options.batch_size, options.seed
@@ -270,7 +280,7 @@ def train_recognizer(options, strategy, encoder, seen, held_out, roles, fit):
         unfreeze(encoder, options)
         with strategy.scope():
             steps = -(-len(labels) // options.fine_tune_batch_size) * options.role_fine_tune_epochs
-            adam = optimizer(options.fine_tune_rate, steps)
+            adam = optimizer(options.fine_tune_rate, steps, options.accumulate)
             recognizer.compile(adam, jit_compile=training.jit_compile())
         batches = batches_from_pixels(options, seen, encoder, labels)
         epochs = options.role_fine_tune_epochs
@@ -286,7 +296,8 @@ def train_recognizer(options, strategy, encoder, seen, held_out, roles, fit):
         "scores": scores,
         "frames": frames_of(options),
     }
-    save_to_preset(recognizer, pathlib.Path(options.run) / "recognizer" / "model", metadata)
+    if is_chief(strategy):
+        save_to_preset(recognizer, pathlib.Path(options.run) / "recognizer" / "model", metadata)
     return recognizer
 
 
@@ -306,7 +317,7 @@ def train_describer(options, strategy, describer, seen, held_out, fit):
         steps = -(-len(token_ids) // options.batch_size)
         with strategy.scope():
             model = describer.on_features()
-            compile_teaching(model, options.learning_rate, steps * options.epochs)
+            compile_teaching(model, options, options.learning_rate, steps * options.epochs)
         if seen.labels is None:
             encoder.trainable = False
             describer.standardize_features(*statistics(seen))
@@ -326,7 +337,7 @@ def train_describer(options, strategy, describer, seen, held_out, fit):
         steps = -(-len(seen.examples) // options.fine_tune_batch_size) * options.fine_tune_epochs
         with strategy.scope():
             model = describer.on_caption_groups()
-            compile_teaching(model, options.fine_tune_rate, steps)
+            compile_teaching(model, options, options.fine_tune_rate, steps)
         groups = seen.group_captions(describer.vocabulary, MAX_WORDS)
         batches = batches_from_pixels(options, seen, encoder, groups)
         fit("words_fine_tuned", model, batches, options.fine_tune_epochs, from_pixels, best)
@@ -371,14 +382,16 @@ def batches_from_pixels(options, split, encoder, targets):
     )
 
 
-def optimizer(rate, steps):
+def optimizer(rate, batches, accumulate=None):
     """Adam with a cosine schedule and clipped gradients."""
-    return Adam(keras.optimizers.schedules.CosineDecay(rate, steps), global_clipnorm=5.0)
+    schedule = keras.optimizers.schedules.CosineDecay(rate, -(-batches // (accumulate or 1)))
+    return Adam(schedule, global_clipnorm=5.0, gradient_accumulation_steps=accumulate)
 
 
-def compile_teaching(model, rate, steps):
+def compile_teaching(model, options, rate, batches):
     """Compiles for cross-entropy of the next word, averaged over words that are there."""
-    model.compile(optimizer(rate, steps), StepCrossEntropy(), jit_compile=training.jit_compile())
+    adam = optimizer(rate, batches, options.accumulate)
+    model.compile(adam, StepCrossEntropy(), jit_compile=training.jit_compile())
 
 
 def label_source(options, recognizer):
@@ -541,8 +554,7 @@ def parse(arguments):
     p.add_argument("--patience", type=int, help="stop a stage after so many epochs without gain")
     p.add_argument("--length-penalty", type=float, default=0.0, help="of the final sentences")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--strategy", default="none", choices=["none", "mirrored"])
-    p.add_argument("--precision", default="float32", help="or mixed_float16, mixed_bfloat16")
+    training.add_arguments(p)
     p.add_argument("--checkpoint-seconds", type=float, default=120)
 
     p = commands.add_parser("evaluate", parents=[data], help="describe a split and score it")

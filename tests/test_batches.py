@@ -9,6 +9,7 @@ from PIL import Image
 
 from zoo.data.batches import (
     CROP,
+    Share,
     epoch_order,
     feature_batches,
     image_batches,
@@ -209,3 +210,37 @@ def test_a_run_that_goes_on_sees_exactly_the_batches_that_are_left(epochs):
         rest = epochs(seed=1, epoch=1, first_batch=first_batch)
         assert len(rest) == len(whole) - first_batch
         assert_same_batches(arrays(rest), whole[first_batch:])
+
+
+def assert_rows_of(whole, own, rows):
+    """Rows of a batch, cut to no more padding than they need themselves."""
+
+    def same(one, other):
+        np.testing.assert_array_equal(one[rows][tuple(map(slice, other.shape))], other)
+
+    tf.nest.map_structure(same, whole, own)
+
+
+def test_workers_read_the_rows_of_every_batch_between_them(epochs):
+    whole, first_batch = arrays(epochs(seed=1, epoch=1)), 1
+    rows = np.split(np.arange(len(tf.nest.flatten(whole[0])[0])), 2)
+    for worker in range(2):
+        share = Share(worker, workers=2)
+        own = epochs(seed=1, epoch=1, first_batch=first_batch, share=share)
+        assert len(own) == len(whole) - first_batch
+        for batch, part in zip(whole[first_batch:], arrays(own), strict=True):
+            assert_rows_of(batch, part, rows[worker])
+
+
+def test_devices_of_a_worker_take_batches_one_after_the_other(epochs):
+    whole = arrays(epochs(seed=1, epoch=1))
+    rows = np.split(np.arange(len(tf.nest.flatten(whole[0])[0])), 2)
+    own = arrays(epochs(seed=1, epoch=1, share=Share(devices=2)))
+    assert len(own) == 2 * len(whole)
+    for n, part in enumerate(own):
+        assert_rows_of(whole[n // 2], part, rows[n % 2])
+
+
+def test_a_batch_that_workers_cannot_share_is_refused():
+    with pytest.raises(ValueError, match="equal division"):
+        Share(workers=3).of(np.zeros((2, 4)))

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 
+from zoo.data.batches import WHOLE, Share
 from zoo.data.clip_array import ClipArray
 from zoo.data.clip_batches import clip_batches, clip_feature_batches
 
@@ -29,9 +30,9 @@ def arrays(batches):
     return [[part.numpy() for part in batch] for batch in batches]
 
 
-def make(source, epoch=0, first_batch=0, clip_length=4, seed=3, mirror=True):
+def make(source, epoch=0, first_batch=0, clip_length=4, seed=3, mirror=True, share=WHOLE):
     return clip_batches(
-        source, range(5), (10, 12), 8, mirror, clip_length, 2, 2, seed, epoch, first_batch
+        source, range(5), (10, 12), 8, mirror, clip_length, 2, 2, seed, epoch, first_batch, share
     )
 
 
@@ -67,7 +68,7 @@ def test_short_video_is_padded_without_weight(source):
 
 
 @pytest.mark.parametrize("kind", ["frames", "features"])
-def test_rest_of_an_epoch_is_the_same_as_when_nothing_was_killed(source, kind):
+def test_rest_of_an_epoch_and_rows_of_workers_are_those_of_the_whole(source, kind):
     if kind == "frames":
         make_batches = functools.partial(make, source)
     else:
@@ -80,6 +81,10 @@ def test_rest_of_an_epoch_is_the_same_as_when_nothing_was_killed(source, kind):
             np.testing.assert_array_equal(one, other)
     other_epoch = arrays(make_batches(epoch=2))
     assert any((a[0] != b[0]).any() for a, b in zip(whole, other_epoch, strict=True))
+    workers = [arrays(make_batches(epoch=1, share=Share(n, workers=2))) for n in range(2)]
+    for expected, *own in zip(whole, *workers, strict=True):
+        for one, *parts in zip(expected, *own, strict=True):
+            np.testing.assert_array_equal(one, np.concatenate(parts))
 
 
 def test_features_of_a_clip_are_those_of_its_frames_in_one_view():

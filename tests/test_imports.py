@@ -30,6 +30,7 @@ WALLS = {
     "training": ({"evaluation"}, {"keras", "matplotlib", "numpy", "tensorflow"}),
     "training.activity": ({"data", "evaluation"}, {"numpy"}),  # cuts videos into clips
     "training.role_labels": ({"data", "evaluation"}, {"numpy"}),  # of a split of videos
+    "training.workers": ({"data"}, {"keras", "numpy", "tensorflow"}),  # who reads which rows
     "training.report": ({"decoding", "evaluation", "gallery"}, {"numpy"}),  # scores and shows
     "presets": ({"models", "data", "decoding", "vocabulary"}, {"h5py", "numpy"}),
     "serving": (

@@ -1,5 +1,6 @@
 """Interrupted trainings end like uninterrupted ones, and several devices like one."""
 
+import argparse
 import csv
 import functools
 import json
@@ -18,10 +19,12 @@ import zoo
 from zoo import training
 from zoo.data.batches import feature_batches, sampling_batches
 from zoo.decoding import Sampling
+from zoo.training import workers
 from zoo.training.cider import CiderTraining
 from zoo.training.curves import draw_curves
-from zoo.training.resume import Checkpoint, Progress, fit_resumably, read_log
+from zoo.training.resume import Checkpoint, Progress, fit_resumably, keep_settings, read_log
 from zoo.training.whole_batch import SGD, Adam, StepCrossEntropy
+from zoo.training.workers import EXAMPLE
 
 FEATURES, WORDS, BATCHES, EPOCHS = 6, 9, 5, 3
 
@@ -246,14 +249,99 @@ def test_a_finished_training_begins_no_epoch(model, tmp_path):
     fit_resumably(model, no_batches, 1, tmp_path)
 
 
+def accumulating(count, seed=1, **options):
+    rate = keras.optimizers.schedules.ExponentialDecay(0.5, 1, 0.5)
+    options = {"momentum": 0.9, "global_clipnorm": 0.05, **options}
+    return compiled(SGD(rate, gradient_accumulation_steps=count, **options), dropout=0.0, seed=seed)
+
+
+def full_batches(batch_size, count=6):
+    """Batches in which all sentences are equally long, in the same order whatever their size."""
+    rng = np.random.default_rng(5)
+    words = rng.integers(2, WORDS, (4 * count, 6), "int32")
+    inputs = {"features": rng.normal(size=(4 * count, FEATURES)).astype("float32")}
+    inputs["token_ids"] = np.pad(words, [(0, 0), (1, 0)])[:, :-1]
+    batches = tf.data.Dataset.from_tensor_slices((inputs, words, np.ones(words.shape, "float32")))
+    return batches.batch(batch_size)
+
+
+def test_steps_on_accumulated_batches_are_those_on_large_ones():
+    small, large = accumulating(3), accumulating(None)
+    small.fit(full_batches(4), epochs=2, verbose=0, shuffle=False)
+    large.fit(full_batches(12), epochs=2, verbose=0, shuffle=False)
+    assert_same(values(small), values(large))
+    # The schedule has counted steps, not batches, and so has what users see.
+    assert int(small.optimizer.iterations) == int(large.optimizer.iterations) == 4
+    assert float(small.optimizer.learning_rate) == 0.5**5
+
+
+def test_accumulated_batches_weigh_the_same_whatever_words_they_have():
+    batches = list(made_up_batches()(0))[:3]
+    words = [int(tf.reduce_sum(weights)) for _, _, weights in batches]
+    assert len(set(words)) > 1
+
+    def step(count, batches):
+        model = accumulating(count, momentum=0.0, global_clipnorm=None)
+        for batch in batches:
+            model.train_on_batch(*batch)
+        return values(model)
+
+    alone = zip(*(step(None, [batch]) for batch in batches), strict=True)
+    assert_same(step(3, batches), [np.mean(weights, axis=0) for weights in alone])
+
+
+def test_accumulating_training_goes_on_between_two_steps(tmp_path):
+    batches, expected = made_up_batches(), accumulating(3)
+    fit_resumably(expected, batches, 2, tmp_path / "whole", seconds=1000)
+    with pytest.raises(KeyboardInterrupt):  # one batch of an accumulated three has been seen
+        fit_resumably(
+            accumulating(3), batches, 2, tmp_path / "killed", None, None, [Interrupt(7)], 0
+        )
+    other = accumulating(3, seed=2)
+    fit_resumably(other, batches, 2, tmp_path / "killed")
+    assert_same(values(other), values(expected))
+
+
 def test_the_progress_display_counts_all_epochs(model, tmp_path, capsys):
     fit(model, tmp_path, epochs=2)
     assert "Epoch 1/2" in capsys.readouterr().out
 
 
 def test_an_unknown_strategy_is_refused():
-    with pytest.raises(ValueError, match="none, mirrored"):
+    with pytest.raises(ValueError, match="none, mirrored, multiworker"):
         training.distribution("all")
+
+
+@pytest.mark.parametrize("given", [
+    None, "", "{}", "[1]", '{"cluster": {"worker": ["a:1"]}}',
+    '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+    '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}',
+])  # fmt: skip
+def test_workers_without_a_cluster_are_told_what_it_looks_like(given, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    if given is not None:
+        monkeypatch.setenv("TF_CONFIG", given)
+    with pytest.raises(ValueError, match='TF_CONFIG=.{"cluster": {"worker": .*Received') as refused:
+        training.distribution("multiworker")
+    assert str(refused.value).endswith(given or "nothing")
+
+
+def test_several_workers_are_refused_once_there_are_tensors(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", EXAMPLE)
+    tf.constant(0)
+    with pytest.raises(ValueError, match="made before any tensor"):
+        training.distribution("multiworker")
+
+
+@pytest.mark.parametrize("words", [["--accumulate", "0"], ["--accumulate", "x"]])
+def test_fewer_than_one_batch_a_step_is_refused(words, capsys):
+    parser = argparse.ArgumentParser()
+    training.add_arguments(parser)
+    assert parser.parse_args(["--accumulate", "1"]).accumulate is None
+    assert parser.parse_args(["--accumulate", "4"]).accumulate == 4
+    with pytest.raises(SystemExit):
+        parser.parse_args(words)
+    assert "--accumulate" in capsys.readouterr().err
 
 
 def test_step_cross_entropy_counts_every_word_once():
@@ -302,6 +390,15 @@ def compare_devices():
     results = []
     for scope in scopes:
         with scope():
+            model = accumulating(3)
+        model.fit(made_up_batches()(0), epochs=2, verbose=0, shuffle=False)
+        results.append([np.array(v) for v in everything(model)])
+    assert_same(*results, 1e-5)  # a third of a step is left: in it the devices agree as well
+    assert any(v.path.endswith("accumulator") and np.any(v) for v in everything(model))
+    print("accumulated equal", flush=True)
+    results = []
+    for scope in scopes:
+        with scope():
             model, batches = cider_training(Adam(0.01, global_clipnorm=0.05))
         fit_resumably(model, batches, 2, pathlib.Path(sys.argv[2]) / str(len(results)), seconds=0)
         results.append(values(model))
@@ -318,7 +415,7 @@ def test_two_devices_train_as_one(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("equal") == 2
+    assert done.stdout.count("equal") == 3
 
 
 def likes_word_5(image_index, token_ids):
@@ -402,3 +499,12 @@ def test_a_stage_that_only_gets_worse_leaves_the_weights_it_came_with(model, tmp
     before = [np.array(weight) for weight in model.weights]
     fit(model, tmp_path, score=lambda: {"score": 0.1}, first_score=0.5)
     assert_same(before, [np.array(weight) for weight in model.weights], 0)
+
+
+def test_a_worker_with_other_settings_than_the_chief_is_refused(tmp_path, monkeypatch):
+    settings, strategy = {"seed": 1, "run": "a", "epochs": 3}, tf.distribute.get_strategy()
+    keep_settings(tmp_path / "settings.json", settings, ["run"], strategy)
+    monkeypatch.setattr(workers, "chief_says", lambda _, own: {**own, "seed": 2})
+    with pytest.raises(ValueError, match="This worker and the chief differ in seed."):
+        keep_settings(tmp_path / "others.json", settings, ["run"], strategy)
+    assert not (tmp_path / "others.json").exists()

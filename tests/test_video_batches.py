@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 
+from zoo.data.batches import WHOLE, Share
 from zoo.data.clip_array import ClipArray
 from zoo.data.video_batches import pack_features, role_batches, sequence_batches, video_batches
 
@@ -48,18 +49,26 @@ def arrays(batches):
     return list(batches.as_numpy_iterator())
 
 
-def captions(packed, seed=3, epoch=0, first_batch=0):
-    return arrays(sequence_batches(*packed, VIDEO_OF, CAPTIONS, 2, seed, epoch, first_batch))
+def captions(packed, seed=3, epoch=0, first_batch=0, share=WHOLE):
+    return arrays(sequence_batches(*packed, VIDEO_OF, CAPTIONS, 2, seed, epoch, first_batch, share))
 
 
-def roles(packed, seed=3, epoch=0, first_batch=0):
-    return arrays(role_batches(*packed, LABELS, 2, seed, epoch, first_batch))
+def roles(packed, seed=3, epoch=0, first_batch=0, share=WHOLE):
+    return arrays(role_batches(*packed, LABELS, 2, seed, epoch, first_batch, share))
 
 
 def videos(
-    source, rows=range(6), targets=LABELS, seed=3, epoch=0, first_batch=0, max_frames=6, size=8
+    source,
+    rows=range(6),
+    targets=LABELS,
+    seed=3,
+    epoch=0,
+    first_batch=0,
+    share=WHOLE,
+    max_frames=6,
+    size=8,
 ):
-    arguments = (rows, (10, 12), size, max_frames, targets, 2, seed, epoch, first_batch)
+    arguments = (rows, (10, 12), size, max_frames, targets, 2, seed, epoch, first_batch, share)
     return arrays(video_batches(source, *arguments))
 
 
@@ -137,6 +146,18 @@ def test_rest_of_an_epoch_is_the_same_as_when_nothing_was_killed(kind, packed, s
         assert same(whole[first_batch:], make(epoch=1, first_batch=first_batch))
     assert not same(whole, make(epoch=2))
     assert not same(whole, make(epoch=1, seed=4))
+
+
+@pytest.mark.parametrize("kind", [captions, roles, videos])
+def test_workers_read_the_rows_of_every_batch_between_them(kind, packed, source):
+    make = functools.partial(kind, source if kind is videos else packed, epoch=1)
+    workers = [make(share=Share(n, workers=2)) for n in range(2)]
+    for whole, *own in zip(make(), *workers, strict=True):
+        for row, part in enumerate(own):  # of each two rows a worker reads one
+            for one, other in zip(_flat([whole]), _flat([part]), strict=True):
+                # No more padding than it needs itself.
+                there = one[row : row + 1][tuple(map(slice, other.shape))]
+                np.testing.assert_array_equal(there, other)
 
 
 def _flat(batches):

@@ -1,6 +1,7 @@
 """Training batches of captions, in an order that depends on nothing but seed and epoch."""
 
 import os
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +11,42 @@ from zoo.data.images import decode_image, resize_image
 
 CROP = 7 / 8  # side of a random crop over the picture's; the paper's 224 of 256
 POOL = 20  # batches whose captions are sorted by length together
+
+
+class Share(NamedTuple):
+    """Which rows of every batch are read here, where several machines train one model.
+
+    Attributes:
+        worker: Number of this machine, from 0.
+        workers: How many machines there are.
+        devices: How many devices of this machine take a batch each, one after the other.
+    """
+
+    worker: int = 0
+    workers: int = 1
+    devices: int = 1
+
+    def of(self, drawn, first_batch=0):
+        """Leaves out what was drawn for batches that were seen, and for other machines.
+
+        >>> drawn = np.arange(16).reshape(2, 8)
+        >>> Share(worker=1, workers=2).of(drawn).tolist()
+        [[4, 5, 6, 7], [12, 13, 14, 15]]
+        >>> Share(worker=1, workers=2, devices=2).of(drawn, first_batch=1).tolist()
+        [[12, 13], [14, 15]]
+
+        Args:
+            drawn: `(batches, batch_size, ...)`.
+            first_batch: Batches to leave out.
+
+        Returns:
+            `(batches * devices, batch_size / workers / devices, ...)`.
+        """
+        own = np.split(drawn[first_batch:], self.workers, axis=1)[self.worker]
+        return own.reshape(-1, own.shape[1] // self.devices, *own.shape[2:])
+
+
+WHOLE = Share()
 
 
 def epoch_order(num_examples, batch_size, seed, epoch, lengths=None):
@@ -44,7 +81,15 @@ def epoch_order(num_examples, batch_size, seed, epoch, lengths=None):
 
 
 def feature_batches(
-    features, image_index, token_ids, batch_size, seed, epoch, first_batch=0, name="features"
+    features,
+    image_index,
+    token_ids,
+    batch_size,
+    seed,
+    epoch,
+    first_batch=0,
+    share=WHOLE,
+    name="features",
 ):
     """Batches for a decoder whose frozen encoder has run already.
 
@@ -56,6 +101,7 @@ def feature_batches(
         seed: Seed of the run.
         epoch: Number of the epoch.
         first_batch: Batches to leave out, because a run that goes on has seen them.
+        share: Which rows of every batch are read.
         name: What the model calls its input: `"features"`, or `"labels"` of a video.
 
     Returns:
@@ -74,11 +120,13 @@ def feature_batches(
         image = tf.cast(tf.gather_nd(features, seen), tf.float32)
         return teach({name: image}, tf.gather(token_ids, captions))
 
-    batches = tf.data.Dataset.from_tensor_slices((order[first_batch:], views[first_batch:]))
+    batches = tf.data.Dataset.from_tensor_slices(
+        (share.of(order, first_batch), share.of(views, first_batch))
+    )
     return batches.map(gather, num_parallel_calls=2).prefetch(tf.data.AUTOTUNE)
 
 
-def image_batches(paths, token_ids, size, batch_size, seed, epoch, first_batch=0):
+def image_batches(paths, token_ids, size, batch_size, seed, epoch, first_batch=0, share=WHOLE):
     """Batches for fine-tuning the whole network: an image once, with all its captions.
 
     The image is cropped and mirrored by chance.
@@ -92,6 +140,7 @@ def image_batches(paths, token_ids, size, batch_size, seed, epoch, first_batch=0
         seed: Seed of the run.
         epoch: Number of the epoch.
         first_batch: Batches to leave out, because a run that goes on has seen them.
+        share: Which rows of every batch are read.
 
     Returns:
         `tf.data.Dataset` of `({"image", "token_ids"}, targets, weights)`: float32 RGB in 0..255
@@ -117,16 +166,18 @@ def image_batches(paths, token_ids, size, batch_size, seed, epoch, first_batch=0
     def add_captions(images, indices):
         return teach({"image": images}, tf.gather(token_ids, indices))
 
-    examples = (order[first_batch:], corners[first_batch:], mirrored[first_batch:])
+    examples = tuple(share.of(drawn, first_batch) for drawn in (order, corners, mirrored))
     looks = tf.data.Dataset.from_tensor_slices(examples).unbatch()
     looks = looks.map(look, num_parallel_calls=tf.data.AUTOTUNE)
-    batches = looks.batch(batch_size, drop_remainder=True).map(add_captions)
+    batches = looks.batch(examples[0].shape[1], drop_remainder=True).map(add_captions)
     # `unbatch` forgets how many there are, and with it the progress bar.
-    batches = batches.apply(tf.data.experimental.assert_cardinality(len(order) - first_batch))
+    batches = batches.apply(tf.data.experimental.assert_cardinality(len(examples[0])))
     return batches.prefetch(2)
 
 
-def sampling_batches(features, num_samples, max_words, batch_size, seed, epoch, first_batch=0):
+def sampling_batches(
+    features, num_samples, max_words, batch_size, seed, epoch, first_batch=0, share=WHOLE
+):
     """Batches for training on sentences that the model draws itself.
 
     Args:
@@ -137,6 +188,7 @@ def sampling_batches(features, num_samples, max_words, batch_size, seed, epoch, 
         seed: Seed of the run.
         epoch: Number of the epoch.
         first_batch: Batches to leave out, because a run that goes on has seen them.
+        share: Which rows of every batch are read.
 
     Returns:
         `tf.data.Dataset` of dicts: `features`, float32 `(batch_size, features)`; `image_index`,
@@ -153,7 +205,7 @@ def sampling_batches(features, num_samples, max_words, batch_size, seed, epoch, 
         seen = tf.cast(tf.gather_nd(features, tf.stack([images, views], axis=1)), tf.float32)
         return {"features": seen, "image_index": images, "uniforms": uniforms}
 
-    batches = (order[first_batch:], views[first_batch:], uniforms[first_batch:])
+    batches = tuple(share.of(drawn, first_batch) for drawn in (order, views, uniforms))
     return tf.data.Dataset.from_tensor_slices(batches).map(gather).prefetch(tf.data.AUTOTUNE)
 
 

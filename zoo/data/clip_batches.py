@@ -3,12 +3,20 @@
 import numpy as np
 import tensorflow as tf
 
-from zoo.data.batches import epoch_order
+from zoo.data.batches import WHOLE, epoch_order
 from zoo.data.clips import clip_frames, crop_frames, random_start, resize_frames
 
 
 def clip_feature_batches(
-    features, labels, clip_length, batch_size, clips_a_video, seed, epoch, first_batch=0
+    features,
+    labels,
+    clip_length,
+    batch_size,
+    clips_a_video,
+    seed,
+    epoch,
+    first_batch=0,
+    share=WHOLE,
 ):
     """Batches of clips for a head whose frozen encoder has run already.
 
@@ -22,13 +30,15 @@ def clip_feature_batches(
         seed: Seed of the run.
         epoch: Number of the epoch.
         first_batch: Batches to leave out, because a run that goes on has seen them.
+        share: Which rows of every batch are read.
 
     Returns:
         `tf.data.Dataset` of `(features, labels, weights)`: float32 `(batch_size, clip_length,
         features)`, int32 and float32 `(batch_size, clip_length)`. Padding of a short video has
         weight 0.
     """
-    order, chances = draw_clips(len(labels), batch_size, clips_a_video, seed, epoch)
+    drawn = draw_clips(len(labels), batch_size, clips_a_video, seed, epoch)
+    order, chances = (share.of(one, first_batch) for one in drawn)
     labels = np.asarray(labels, "int32")
     width = features[0][0].shape[1]
 
@@ -47,11 +57,11 @@ def clip_feature_batches(
         clips, targets, weights = tf.numpy_function(
             gather, (rows, chances), (tf.float16, tf.int32, tf.float32), stateful=False
         )
-        shape = (batch_size, clip_length)
+        shape = (order.shape[1], clip_length)
         clips = tf.ensure_shape(tf.cast(clips, tf.float32), (*shape, width))
         return clips, tf.ensure_shape(targets, shape), tf.ensure_shape(weights, shape)
 
-    batches = tf.data.Dataset.from_tensor_slices((order[first_batch:], chances[first_batch:]))
+    batches = tf.data.Dataset.from_tensor_slices((order, chances))
     return batches.map(read, num_parallel_calls=2, deterministic=True).prefetch(2)
 
 
@@ -67,6 +77,7 @@ def clip_batches(
     seed,
     epoch,
     first_batch=0,
+    share=WHOLE,
 ):
     """Batches of clips for training the whole network: only the frames of a clip are read.
 
@@ -86,6 +97,7 @@ def clip_batches(
         seed: Seed of the run.
         epoch: Number of the epoch.
         first_batch: Batches to leave out, because a run that goes on has seen them.
+        share: Which rows of every batch are read.
 
     Returns:
         `tf.data.Dataset` of `(frames, labels, weights)`: float32 RGB in 0..255 `(batch_size,
@@ -93,7 +105,8 @@ def clip_batches(
         short video has weight 0.
     """
     rows = np.asarray(rows)
-    order, chances = draw_clips(len(rows), batch_size, clips_a_video, seed, epoch)
+    drawn = draw_clips(len(rows), batch_size, clips_a_video, seed, epoch)
+    order, chances = (share.of(one, first_batch) for one in drawn)
     encoded, labels = source.encoded, np.asarray(source.labels, "int32")
 
     def fetch(row, chances):
@@ -122,10 +135,10 @@ def clip_batches(
         targets = tf.ensure_shape(targets, (clip_length,))
         return frames, targets, tf.ensure_shape(weights, (clip_length,))
 
-    clips = (rows[order][first_batch:].ravel(), chances[first_batch:].reshape(-1, 4))
+    clips = (rows[order].ravel(), chances.reshape(-1, 4))
     clips = tf.data.Dataset.from_tensor_slices(clips)
     clips = clips.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return clips.batch(batch_size, drop_remainder=True).prefetch(2)
+    return clips.batch(order.shape[1], drop_remainder=True).prefetch(2)
 
 
 def draw_clips(num_videos, batch_size, clips_a_video, seed, epoch):

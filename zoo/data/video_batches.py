@@ -7,7 +7,7 @@ counts.
 import numpy as np
 import tensorflow as tf
 
-from zoo.data.batches import epoch_order, teach
+from zoo.data.batches import WHOLE, epoch_order, teach
 from zoo.data.clips import crop_frames, resize_frames, spread_frames
 
 
@@ -32,7 +32,15 @@ def pack_features(features, max_frames):
 
 
 def sequence_batches(
-    features, num_frames, video_index, token_ids, batch_size, seed, epoch, first_batch=0
+    features,
+    num_frames,
+    video_index,
+    token_ids,
+    batch_size,
+    seed,
+    epoch,
+    first_batch=0,
+    share=WHOLE,
 ):
     """Batches of captions for a describer whose frozen encoder has run already.
 
@@ -45,6 +53,7 @@ def sequence_batches(
         seed: Seed of the run.
         epoch: Number of the epoch.
         first_batch: Batches to leave out, because a run that goes on has seen them.
+        share: Which rows of every batch are read.
 
     Returns:
         `tf.data.Dataset` of `({"features", "num_frames", "token_ids"}, targets, weights)`:
@@ -59,16 +68,17 @@ def sequence_batches(
         inputs = sight.of(tf.gather(video_index, captions))
         return teach(inputs, tf.gather(token_ids, captions))
 
-    batches = tf.data.Dataset.from_tensor_slices(order[first_batch:])
+    batches = tf.data.Dataset.from_tensor_slices(share.of(order, first_batch))
     return batches.map(gather, num_parallel_calls=2).prefetch(2)
 
 
-def role_batches(features, num_frames, labels, batch_size, seed, epoch, first_batch=0):
+def role_batches(features, num_frames, labels, batch_size, seed, epoch, first_batch=0, share=WHOLE):
     """Batches of videos for a recogniser of roles whose frozen encoder has run already.
 
     Args:
         labels: int32 `(videos, roles)`.
-        features, num_frames, batch_size, seed, epoch, first_batch: As for `sequence_batches`.
+        features, num_frames, batch_size, seed, epoch, first_batch, share: As for
+            `sequence_batches`.
 
     Returns:
         `tf.data.Dataset` of `({"features", "num_frames"}, labels)`.
@@ -79,7 +89,7 @@ def role_batches(features, num_frames, labels, batch_size, seed, epoch, first_ba
     def gather(rows):
         return sight.of(rows), tf.gather(labels, rows)
 
-    batches = tf.data.Dataset.from_tensor_slices(order[first_batch:])
+    batches = tf.data.Dataset.from_tensor_slices(share.of(order, first_batch))
     return batches.map(gather, num_parallel_calls=2).prefetch(2)
 
 
@@ -94,6 +104,7 @@ def video_batches(
     seed,
     epoch,
     first_batch=0,
+    share=WHOLE,
 ):
     """Batches of videos for training the whole network.
 
@@ -112,6 +123,7 @@ def video_batches(
         seed: Seed of the run.
         epoch: Number of the epoch.
         first_batch: Batches to leave out, because a run that goes on has seen them.
+        share: Which rows of every batch are read.
 
     Returns:
         `tf.data.Dataset` of `({"frames", "num_frames"}, labels)`, or of `({"frames",
@@ -121,6 +133,7 @@ def video_batches(
     """
     order = epoch_order(len(rows), batch_size, seed, epoch)
     corners = np.random.default_rng([seed, epoch, 1]).random((*order.shape, 2), dtype="float32")
+    order, corners = (share.of(drawn, first_batch) for drawn in (order, corners))
     rows, targets = np.asarray(rows), tf.constant(targets)
 
     def fetch(n):
@@ -139,10 +152,10 @@ def video_batches(
         taught = tf.gather(targets, n)
         return (inputs, taught) if targets.shape.rank == 2 else teach(inputs, taught)
 
-    videos = (order[first_batch:].ravel(), corners[first_batch:].reshape(-1, 2))
+    videos = (order.ravel(), corners.reshape(-1, 2))
     videos = tf.data.Dataset.from_tensor_slices(videos)
     videos = videos.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    batches = videos.padded_batch(batch_size, drop_remainder=True).map(collect)
+    batches = videos.padded_batch(order.shape[1], drop_remainder=True).map(collect)
     return batches.prefetch(2)
 
 

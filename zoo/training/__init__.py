@@ -6,6 +6,11 @@ import sys
 import keras
 import tensorflow as tf
 
+from zoo.training.workers import multiworker_strategy
+
+STRATEGIES = ("none", "mirrored", "multiworker")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
 
 def run_command(options):
     """Runs what a recipe's command line asks for; what a user can mend ends it in one line.
@@ -15,6 +20,11 @@ def run_command(options):
     """
     try:
         options.command(options)
+    except tf.errors.UnavailableError as error:
+        sys.exit(
+            f"{error.message}\n\nAnother worker has ended. Give every worker its command again: "
+            "the training goes on from the chief's last checkpoint."
+        )
     except (OSError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
@@ -23,21 +33,24 @@ def distribution(name):
     """Gives the strategy in whose scope a model is built.
 
     Args:
-        name: `"none"`, or `"mirrored"` for all GPUs of this machine; where there is none, for all
-            its (logical) CPU devices.
+        name: `"none"`; `"mirrored"` for all GPUs of this machine, or, where there is none, for all
+            its (logical) CPU devices; `"multiworker"` for several machines, which `TF_CONFIG`
+            names. That one has to be asked for before any tensor is made.
 
     Returns:
         `tf.distribute.Strategy`.
 
     Raises:
-        ValueError: If the name is another.
+        ValueError: If the name is another, or `TF_CONFIG` is missing or not understood.
     """
     if name == "none":
         return tf.distribute.get_strategy()
     if name == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
-    raise ValueError(f"A strategy is one of none, mirrored. Received: {name!r}")
+    if name == "multiworker":
+        return multiworker_strategy()
+    raise ValueError(f"A strategy is one of {', '.join(STRATEGIES)}. Received: {name!r}")
 
 
 def jit_compile():
@@ -72,6 +85,31 @@ def frame_size(text):
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, got {text}") from None
     return height, width
+
+
+def add_arguments(parser):
+    """Adds the arguments of `train` that say on what it runs, the same in every recipe."""
+    parser.add_argument(
+        "--strategy",
+        default="none",
+        choices=STRATEGIES,
+        help="mirrored: all GPUs of this machine; multiworker: all machines of TF_CONFIG",
+    )
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS)
+    parser.add_argument(
+        "--accumulate",
+        type=_batches_a_step,
+        metavar="N",
+        help="take a step after so many batches, on their mean gradient",
+    )
+
+
+def _batches_a_step(text):
+    """Reads `--accumulate`; Keras calls it None where every batch is a step."""
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more batches, got {text}")
+    return count if count > 1 else None
 
 
 def check_batch_size(batch_size, devices, unit=1):

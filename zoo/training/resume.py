@@ -10,6 +10,8 @@ import time
 import keras
 import numpy as np
 
+from zoo.training import workers
+
 
 @dataclasses.dataclass
 class Progress:
@@ -38,6 +40,8 @@ class Checkpoint:
     It holds the weights, the optimizer's variables, the states of the seed generators (which
     Keras's own files leave out: dropout would draw other numbers), and the `Progress`.
 
+    Of several workers the chief writes it, and says to the others what it read.
+
     Args:
         path: File, `.npz`.
         model: Compiled `keras.Model`.
@@ -45,12 +49,15 @@ class Checkpoint:
 
     def __init__(self, path, model):
         self.path = pathlib.Path(path)
-        with model.distribute_strategy.scope():
+        self._strategy = model.distribute_strategy
+        with self._strategy.scope():
             model.optimizer.build(model.trainable_variables)
         self._variables = [*model.variables, *model.optimizer.variables]
 
     def save(self, progress):
         """Writes the file aside and renames it."""
+        if not workers.is_chief(self._strategy):
+            return
         arrays = {f"variable_{i}": np.asarray(v) for i, v in enumerate(self._variables)}
         place = np.frombuffer(json.dumps(dataclasses.asdict(progress)).encode(), "uint8")
         aside = self.path.with_suffix(".part")
@@ -61,7 +68,7 @@ class Checkpoint:
         os.replace(aside, self.path)
 
     def restore(self):
-        """Sets all variables as they were saved.
+        """Sets all variables as they were saved, and on all workers as on the chief.
 
         Returns:
             The `Progress`; a new one where there is no file.
@@ -69,6 +76,11 @@ class Checkpoint:
         Raises:
             ValueError: If the file belongs to another model.
         """
+        progress = self._read() if workers.is_chief(self._strategy) else Progress()
+        workers.follow_chief(self._strategy, self._variables)
+        return Progress(**workers.chief_says(self._strategy, dataclasses.asdict(progress)))
+
+    def _read(self):
         if not self.path.exists():
             return Progress()
         with np.load(self.path, allow_pickle=False) as arrays:
@@ -123,11 +135,14 @@ def fit_resumably(
     Args:
         model: Compiled `keras.Model`.
         batches: `batches(epoch, first_batch) -> tf.data.Dataset`, the rest of an epoch. It has to
-            depend on its arguments only.
+            depend on its arguments only. With several workers each of them asks it for `share`
+            as well, the `zoo.data.batches.Share` of every batch that it reads.
         epochs: Epochs altogether.
-        folder: Where `checkpoint.npz`, `best.weights.h5` and `log.csv` are kept.
+        folder: Where `checkpoint.npz`, `best.weights.h5` and `log.csv` are kept; of several
+            workers only the chief uses it.
         score: `score() -> dict` after each epoch; its first value is to be as high as possible,
-            and the weights that reached it are kept. Without it the last weights are.
+            and the weights that reached it are kept. Without it the last weights are. Of several
+            workers the chief is asked, and all go by what it says.
         patience: Stop after so many epochs without a higher score; None never stops early.
         callbacks: More callbacks for `fit`.
         seconds: Time between checkpoints.
@@ -137,8 +152,11 @@ def fit_resumably(
     Returns:
         `Progress`. The model has the best weights.
     """
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, strategy = pathlib.Path(folder), model.distribute_strategy
+    chief = workers.is_chief(strategy)
+    if chief:
+        folder.mkdir(parents=True, exist_ok=True)
+    workers.mend_fit(model)
     best = folder / "best.weights.h5"
     checkpoint = Checkpoint(folder / "checkpoint.npz", model)
     progress = checkpoint.restore()
@@ -149,14 +167,16 @@ def fit_resumably(
         print(f"{folder.name} goes on where it was: {done} are done.", flush=True)
     if first_score is not None and progress.best_score is None:
         progress.best_score = first_score
-        save_weights(model, best)
+        if chief:
+            save_weights(model, best)
     while progress.epoch < epochs and not progress.finished:
-        rest = batches(progress.epoch, progress.batch)
-        if len(rest):  # none if the run was killed between an epoch and its score
+        rest, steps = workers.distribute(strategy, batches, progress.epoch, progress.batch)
+        if steps:  # none if the run was killed between an epoch and its score
             model.fit(
                 rest,
                 initial_epoch=progress.epoch,
                 epochs=epochs,
+                steps_per_epoch=steps,
                 shuffle=False,  # the batches come in their order
                 callbacks=[_SaveNowAndThen(checkpoint, progress, seconds), *callbacks],
             )
@@ -164,19 +184,23 @@ def fit_resumably(
         logs = progress.logs
         progress.epoch, progress.batch, progress.logs = progress.epoch + 1, 0, {}
         if score is not None:
-            scores = score()
+            scores = {name: float(value) for name, value in score().items()} if chief else {}
+            scores = workers.chief_says(strategy, scores)
             logs |= scores
             print("   ".join(f"{name}: {value:.4f}" for name, value in scores.items()), flush=True)
             value = next(iter(scores.values()))
             if progress.best_score is None or value > progress.best_score:
                 progress.best_score, progress.best_epoch = float(value), progress.epoch
-                save_weights(model, best)
+                if chief:
+                    save_weights(model, best)
             waited = progress.epoch - progress.best_epoch
             progress.finished = patience is not None and waited >= patience
-        _append_log(folder / "log.csv", progress.epoch, logs)
+        if chief:
+            _append_log(folder / "log.csv", progress.epoch, logs)
         checkpoint.save(progress)
-    if best.exists():
+    if chief and best.exists():
         model.load_weights(best)
+    workers.follow_chief(strategy, model.variables)
     return progress
 
 
@@ -194,9 +218,11 @@ def fit_stage(
         The best score, or None.
     """
     print(f"\n{stage}: {epochs} epochs", flush=True)
-    board = keras.callbacks.TensorBoard(run / "tensorboard" / stage, write_graph=False)
+    boards = []
+    if workers.is_chief(model.distribute_strategy):
+        boards = [keras.callbacks.TensorBoard(run / "tensorboard" / stage, write_graph=False)]
     progress = fit_resumably(
-        model, batches, epochs, run / stage, score, patience, [board], seconds, first_score
+        model, batches, epochs, run / stage, score, patience, boards, seconds, first_score
     )
     return progress.best_score
 
@@ -228,19 +254,27 @@ def read_log(path):
         return list(csv.DictReader(file))
 
 
-def keep_settings(path, settings, free=()):
+def keep_settings(path, settings, free=(), strategy=None):
     """Notes a run's settings; a run that goes on has to have those it began with.
+
+    So has every worker of one that runs on several.
 
     Args:
         path: JSON file in the run's folder.
         settings: Dict from name to value.
         free: Names that may differ.
+        strategy: The run's `tf.distribute.Strategy`, if any.
 
     Raises:
-        ValueError: If the run was begun with others; the message names them.
+        ValueError: If the run was begun with others, or the chief has others; the message names
+            them.
     """
     settings = {name: value for name, value in settings.items() if name not in free}
     settings = json.loads(json.dumps(settings))
+    chief = settings if strategy is None else workers.chief_says(strategy, settings)
+    other = [name for name in settings if settings[name] != chief.get(name)]
+    if other:
+        raise ValueError(f"This worker and the chief differ in {', '.join(other)}.")
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
         changed = [n for n in settings if n in before and settings[n] != before[n]]

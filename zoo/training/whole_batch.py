@@ -1,4 +1,4 @@
-"""Loss and gradient clipping over the whole batch, however many devices share it."""
+"""Loss and gradients of the whole batch, however many devices share it or parts come in turn."""
 
 import keras
 import tensorflow as tf
@@ -50,23 +50,65 @@ class StepCrossEntropy(keras.losses.Loss):
         return {"name": self.name}
 
 
-class _ClipsWholeGradient:
-    """Clips the gradient of the whole batch, where Keras clips each device's share of it."""
+class _StepsOnWholeBatch:
+    """Adds up gradients over all devices, and over batches, before it clips and takes the step.
 
-    def apply(self, grads, trainable_variables=None):
-        devices = tf.distribute.get_strategy().num_replicas_in_sync
-        if devices > 1 and self.global_clipnorm:
-            grads, _ = tf.clip_by_global_norm(sum_over_devices(list(grads)), self.global_clipnorm)
-            # Keras clips each share once more, which leaves it as it is, and adds them up.
-            grads = [tf.math.scalar_mul(1 / devices, grad) for grad in grads]
-        super().apply(grads, trainable_variables)
+    Keras clips each device's share; it cannot accumulate on several devices; and accumulating, it
+    has schedules count batches.
+    """
+
+    def _get_current_learning_rate(self):
+        if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+            return self._learning_rate(self.iterations)  # steps, not batches
+        return super()._get_current_learning_rate()
+
+    def _backend_apply_gradients(self, grads, trainable_variables):
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            super()._backend_apply_gradients(grads, trainable_variables)
+            return
+        grads = sum_over_devices([tf.convert_to_tensor(grad) for grad in grads])
+        if not self.gradient_accumulation_steps:
+            self._step(grads, trainable_variables)
+            return
+
+        def accumulate(strategy, grads):  # for all devices at once: a device has no conditions
+            indices = map(self._get_variable_index, trainable_variables)
+            sums = [self._accumulated_gradients[index] for index in indices]
+
+            def add():
+                for total, grad in zip(sums, grads, strict=True):
+                    strategy.extended.update(
+                        total.value, lambda v, g: v.assign_add(g), args=(grad,), group=False
+                    )
+
+            def step_on_device(grads):
+                count = self.gradient_accumulation_steps
+                means = [(g + total) / count for g, total in zip(grads, sums, strict=True)]
+                self._step(means, trainable_variables)
+
+            def step():
+                strategy.extended.call_for_each_replica(step_on_device, args=(grads,))
+                self._backend_reset_gradient_accumulators()
+
+            is_last = (self._iterations + 1) % self.gradient_accumulation_steps == 0
+            ops.cond(is_last, step, add)
+
+        tf.distribute.get_replica_context().merge_call(accumulate, args=(grads,))
+
+    def _step(self, grads, trainable_variables):
+        self._apply_weight_decay(trainable_variables)
+        grads = self._clip_gradients(grads)
+        self._backend_update_step(grads, trainable_variables, self.learning_rate)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return grads_and_vars  # they are sums already
 
 
-class Adam(_ClipsWholeGradient, keras.optimizers.Adam):
+class Adam(_StepsOnWholeBatch, keras.optimizers.Adam):
     """`keras.optimizers.Adam` whose `global_clipnorm` is that of the whole batch's gradient."""
 
 
-class SGD(_ClipsWholeGradient, keras.optimizers.SGD):
+class SGD(_StepsOnWholeBatch, keras.optimizers.SGD):
     """`keras.optimizers.SGD` whose `global_clipnorm` is that of the whole batch's gradient."""
 
 

@@ -97,7 +97,8 @@ TORCH_NAMES = {
 
 def ours(folder):
     """A turn: the command."""
-    command = [sys.executable, "-m", "zoo.cli", "caption", "--model", MODEL, "--json", folder]
+    lrcn = pathlib.Path(sys.executable).with_name("lrcn")
+    command = [str(lrcn), "caption", "--model", MODEL, "--json", folder]
     return lambda: {
         result["file"]: result["captions"][0]["caption"] for result in json.loads(_run(command))
     }

@@ -178,11 +178,11 @@ def train_as_worker():
 
 def start_up():
     """A row for each command: from Return to the prompt."""
-    from zoo.data.sample_pictures import sample_pictures
-
+    ask = "from zoo.data.sample_pictures import sample_pictures; print(sample_pictures()[0])"
+    photograph = subprocess.check_output([sys.executable, "-c", ask], text=True).strip()
     with tempfile.TemporaryDirectory() as folder:
         video = make_video(folder, 50)
-        given = {"PHOTOGRAPH": str(sample_pictures()[0]), "VIDEO": video}
+        given = {"PHOTOGRAPH": photograph, "VIDEO": video}
         for arguments in START_UP:
             command = [given.get(argument, argument) for argument in arguments]
             rounds = [run(command) for _ in range(ROUNDS)]

@@ -39,18 +39,19 @@ def main(arguments=None):
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", metavar="FILE", help="write the figures, for scripts")
     options = parser.parse_args(arguments)
-    turns = options.rounds + 2  # the first one, and what is read ahead
+    num_clips = (
+        (options.rounds + 1) * BATCHES * BATCH_SIZE
+    )  # all are read: nothing hangs at the end
     settings = {"batches": BATCHES, "batch_size": BATCH_SIZE, "size": SIZE}
     with tempfile.TemporaryDirectory() as folder:
         shards, frames = f"{folder}/shards", f"{folder}/frames"
         videos = list_videos(options.data or make_videos(f"{folder}/videos"))
         prepared = prepare(videos, ["a class"], shards, frame_size=FRAME_SIZE)
         write_frames(prepared, frames)
-        clips_a_video = -(-turns * BATCHES * BATCH_SIZE // len(prepared))
-        ours = {**settings, "clips_a_video": clips_a_video}
+        ours = {**settings, "num_clips": num_clips}
 
         def sides(name, our_place, peers_place, source):
-            clips = draw(source, clips_a_video)
+            clips = draw(source, num_clips)
             return {
                 OURS: (f"clips:{name}", {**ours, "place": our_place}),
                 PEER: (f"torch_clips:{name}", {**settings, "place": peers_place, "clips": clips}),
@@ -79,12 +80,13 @@ def from_files(place, **settings):
     return _clips(VideoFiles([LabelledVideo(path, 0) for path in place]), **settings)
 
 
-def _clips(source, batches, batch_size, size, clips_a_video):
-    rows = range(len(source.num_frames))
-    epoch = clip_batches(
-        source, rows, FRAME_SIZE, size, True, CLIP_LENGTH, batch_size, clips_a_video, SEED, epoch=0
+def _clips(source, batches, batch_size, size, num_clips):
+    rows = choose(source, num_clips)
+    epoch = iter(
+        clip_batches(
+            source, rows, FRAME_SIZE, size, True, CLIP_LENGTH, batch_size, 1, SEED, epoch=0
+        )
     )
-    epoch = iter(epoch)
 
     def turn():
         for frames, _, _ in itertools.islice(epoch, batches):
@@ -94,16 +96,23 @@ def _clips(source, batches, batch_size, size, clips_a_video):
     return turn
 
 
-def draw(source, clips_a_video):
+def choose(source, num_clips):
+    """Which video each clip comes from, all of them equally often."""
+    return np.arange(num_clips) % len(source.num_frames)
+
+
+def draw(source, num_clips):
     """Draws the clips that `zoo.data.clip_batches.clip_batches` draws in its first epoch.
 
     Returns:
         List of a clip each: `(video, frames, top, left, mirrored)`, pixels in 240 x 320.
     """
-    order, chances = draw_clips(len(source.num_frames), BATCH_SIZE, clips_a_video, SEED, 0)
+    order, chances = draw_clips(num_clips, BATCH_SIZE, 1, SEED, 0)
     room = np.array(FRAME_SIZE, "float32") - SIZE
     clips = []
-    for row, chance in zip(order.ravel().tolist(), chances.reshape(-1, 4), strict=True):
+    for row, chance in zip(
+        choose(source, num_clips)[order.ravel()].tolist(), chances.reshape(-1, 4), strict=True
+    ):
         num_frames = int(source.num_frames[row])
         frames, _ = clip_frames(random_start(chance[0], num_frames), num_frames)
         top, left = np.rint(chance[2:] * room).astype(int).tolist()
@@ -133,7 +142,7 @@ def write_frames(shards, folder):
     for row, num_frames in enumerate(shards.num_frames):
         video = pathlib.Path(folder, str(row))
         video.mkdir(parents=True)
-        for n, jpeg in enumerate(shards.read(row, range(num_frames))):
+        for n, jpeg in enumerate(shards.read_jpegs(row, range(num_frames))):
             (video / f"{n:05}.jpg").write_bytes(jpeg)
 
 

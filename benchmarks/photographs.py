@@ -34,7 +34,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         paths = list_photographs(options.data or make_photographs(folder))
-        count = (options.rounds + 2) * BATCHES * BATCH_SIZE  # and some that are read ahead
+        count = (options.rounds + 1) * BATCHES * BATCH_SIZE
         paths = list(itertools.islice(itertools.cycle(paths), count))
         settings = {"paths": paths, "size": SIZE, "batch_size": BATCH_SIZE, "batches": BATCHES}
         sides = {

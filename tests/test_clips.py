@@ -10,6 +10,7 @@ from zoo.data.clips import (
     crop_frames,
     random_start,
     resize_frames,
+    square_frames,
     uniform_starts,
     view_frames,
 )
@@ -79,6 +80,18 @@ def test_frames_of_the_right_size_are_not_touched():
     frames = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3)).astype("uint8")
     np.testing.assert_array_equal(resize_frames(frames, (6, 8)), frames)
     assert resize_frames(frames, (3, 4)).shape == (2, 3, 4, 3)
+
+
+@pytest.mark.parametrize("modality", ["rgb", "flow"])
+@pytest.mark.parametrize("frame_size", [(6, 8), (5, 9)])
+def test_bytes_are_cut_out_as_floats_are(frame_size, modality):
+    frames = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3)).astype("uint8")
+    frames[0, 0, 0, 0] = 0
+    cut = 4, np.array([0.5, 0.25], "float32"), True, modality
+    np.testing.assert_array_equal(
+        square_frames(frames, frame_size, *cut),
+        crop_frames(resize_frames(frames, frame_size), *cut),
+    )
 
 
 def test_square_larger_than_the_frames_is_refused():

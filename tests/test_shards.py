@@ -16,6 +16,7 @@ from made_videos import number_of, numbered, write_video
 from zoo.data import shards
 from zoo.data.datasets.video import LabelledVideo
 from zoo.data.flow import flow_image, optical_flow
+from zoo.data.images import decode_image
 from zoo.data.shards import VideoShards, prepare
 from zoo.data.videos import read_frames
 
@@ -64,7 +65,7 @@ def test_any_frame_of_any_video_is_found(videos, folder):
         assert (read.modality, read.rate) == ("rgb", None)
     for row, length in enumerate(LENGTHS):
         indices = [length - 1, 0, length // 2, 0]
-        assert numbers(prepared.read(row, indices)) == [8 * row + index for index in indices]
+        assert numbers(prepared.read_jpegs(row, indices)) == [8 * row + index for index in indices]
 
 
 def test_prepared_frames_are_those_of_the_video(videos, folder):
@@ -105,7 +106,7 @@ def test_shards_are_plain_sequence_examples(videos, folder):
             "num_frames": 2 * LENGTHS[row],
         }
         jpegs = list(lists["image/encoded"].numpy())
-        assert jpegs == VideoShards(folder).read(row, range(len(jpegs)))
+        assert jpegs == VideoShards(folder).read_jpegs(row, range(len(jpegs)))
         assert numbers(jpegs) == [8 * row + index // 2 for index in range(2 * LENGTHS[row])]
     assert row == 4
 
@@ -154,7 +155,7 @@ def test_unreadable_videos_are_skipped_and_listed(videos, folder, tmp_path):
     assert skipped[videos[0].path].startswith("damaged: it breaks off")
     assert skipped[videos[3].path].startswith("not a video")
     assert skipped[videos[5].path].startswith("missing")
-    assert [numbers(prepared.read(row, [0]))[0] for row in range(3)] == [8, 16, 32]
+    assert [numbers(prepared.read_jpegs(row, [0]))[0] for row in range(3)] == [8, 16, 32]
 
 
 def test_frames_that_opencv_refuses_are_skipped(videos, folder, tmp_path):
@@ -300,7 +301,7 @@ def test_subset_reads_its_own_videos(videos, folder):
         assert len(some) == 2 and some.labels.tolist() == [1, 1]
         assert some.video_ids == [f"video{row}" for row in chosen]
         assert some.num_frames.tolist() == [LENGTHS[row] for row in chosen]
-        assert numbers(some.read(0, [1, 2])) == [8 * chosen[0] + 1, 8 * chosen[0] + 2]
+        assert numbers(some.read_jpegs(0, [1, 2])) == [8 * chosen[0] + 1, 8 * chosen[0] + 2]
         assert some.subset([1]).video_ids == [f"video{chosen[1]}"]
         assert some.identity(0) == prepared.identity(chosen[0])
     assert len(prepared) == 5
@@ -324,15 +325,26 @@ def test_frame_that_is_not_there_is_an_error(videos, folder, index):
 def test_only_the_wanted_bytes_are_read(videos, folder):
     prepared = prepare(videos, NAMES, folder)
     whole = (folder / "shard-00002.tfrecord").read_bytes()
-    first, last = prepared.read(4, [0, 5])
+    first, last = prepared.read_jpegs(4, [0, 5])
     # All else in the file is wiped out, and nobody notices.
     wiped = bytearray(len(whole))
     for jpeg in (first, last):
         place = whole.index(jpeg)
         wiped[place : place + len(jpeg)] = jpeg
     (folder / "shard-00002.tfrecord").write_bytes(wiped)
-    assert prepared.read(4, [5, 0]) == [last, first]
-    assert not any(prepared.read(4, [3])[0])
+    assert prepared.read_jpegs(4, [5, 0]) == [last, first]
+    assert not any(prepared.read_jpegs(4, [3])[0])
+    with pytest.raises(ValueError, match="frame 3 of video4 is damaged"):
+        prepared.read(4, [0, 3])
+
+
+def test_pixels_are_those_that_a_server_decodes(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3), "uint8")
+    frames = [np.kron(frame, np.ones((8, 8, 1), "uint8")) for frame in frames]
+    write_video(tmp_path / "a.mp4", frames)
+    prepared = prepare([LabelledVideo(str(tmp_path / "a.mp4"), 0)], ["a"], tmp_path / "shards")
+    served = [decode_image(jpeg).numpy() for jpeg in prepared.read_jpegs(0, [1, 0])]
+    np.testing.assert_array_equal(prepared.read(0, [1, 0]), served)
 
 
 def test_folder_that_is_not_prepared_is_told(tmp_path):

@@ -18,7 +18,6 @@ class ClipArray:
         skipped: An empty dict.
     """
 
-    encoded = False  # `read` gives pixels
     modality = "rgb"
 
     def __init__(self, clips, labels=None, class_names=None):

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.data.batches import WHOLE, epoch_order
-from zoo.data.clips import clip_frames, crop_frames, random_start, resize_frames
+from zoo.data.clips import clip_frames, random_start, square_frames
 
 
 def clip_feature_batches(
@@ -107,31 +107,21 @@ def clip_batches(
     rows = np.asarray(rows)
     drawn = draw_clips(len(rows), batch_size, clips_a_video, seed, epoch)
     order, chances = (share.of(one, first_batch) for one in drawn)
-    encoded, labels = source.encoded, np.asarray(source.labels, "int32")
+    labels = np.asarray(source.labels, "int32")
 
     def fetch(row, chances):
         num_frames = int(source.num_frames[row])
         start = random_start(chances[0], num_frames, clip_length)
         frames, weights = clip_frames(start, num_frames, clip_length)
         clip = source.read(int(row), frames)
-        clip = np.array(clip, object) if encoded else clip
         return clip, np.repeat(labels[row], clip_length), weights.astype("float32")
 
     def read(row, chances):
-        kinds = (tf.string if encoded else tf.uint8, tf.int32, tf.float32)
+        kinds = (tf.uint8, tf.int32, tf.float32)
         frames, targets, weights = tf.numpy_function(fetch, (row, chances), kinds, stateful=False)
-        if encoded:
-            frames = tf.ensure_shape(frames, (clip_length,))
-            frames = tf.map_fn(
-                lambda one: tf.io.decode_jpeg(one, 3, dct_method="INTEGER_ACCURATE"),
-                frames,
-                fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8),
-            )
         frames = tf.ensure_shape(frames, (clip_length, None, None, 3))
-        frames = resize_frames(frames, frame_size)
-        frames = crop_frames(
-            frames, size, chances[2:4], (chances[1] < 0.5) & mirror, source.modality
-        )
+        mirrored = (chances[1] < 0.5) & mirror
+        frames = square_frames(frames, frame_size, size, chances[2:4], mirrored, source.modality)
         targets = tf.ensure_shape(targets, (clip_length,))
         return frames, targets, tf.ensure_shape(weights, (clip_length,))
 

@@ -129,11 +129,35 @@ def resize_frames(frames, frame_size):
     return resize_images(frames, tuple(frame_size))
 
 
+def square_frames(frames, frame_size, size, corner, mirror, modality="rgb"):
+    """Brings frames to one size, and cuts the same square out of all of them.
+
+    Args:
+        frames: uint8 `(time, height, width, 3)`.
+        frame_size: Height and width in pixels, see `resize_frames`.
+        size, corner, mirror, modality: See `crop_frames`.
+
+    Returns:
+        float32 `(time, size, size, 3)`.
+    """
+    shape, cut = tf.shape(frames), (size, corner, mirror, modality)
+
+    def cut_first():  # bytes, and only those of the square become floats
+        fitting = tf.ensure_shape(frames, (None, *frame_size, 3))
+        return tf.cast(crop_frames(fitting, *cut), tf.float32)
+
+    return tf.cond(
+        (shape[1] == frame_size[0]) & (shape[2] == frame_size[1]),
+        cut_first,
+        lambda: crop_frames(resize_frames(frames, frame_size), *cut),
+    )
+
+
 def crop_frames(frames, size, corner, mirror, modality="rgb"):
     """Cuts the same square out of all frames of a clip.
 
     Args:
-        frames: float32 `(time, height, width, 3)`.
+        frames: `(time, height, width, 3)`, uint8 or float32.
         size: Side of the square in pixels; no larger than the frames.
         corner: float `(2,)` in [0, 1]: where the square lies, down and to the right, in shares of
             the room that it has.
@@ -142,7 +166,7 @@ def crop_frames(frames, size, corner, mirror, modality="rgb"):
             the right.
 
     Returns:
-        float32 `(time, size, size, 3)`.
+        `(time, size, size, 3)`, of the type of `frames`.
     """
     height, width = frames.shape[1:3]
     if size > min(height, width):
@@ -182,9 +206,9 @@ def view_frames(frames, size, views, modality="rgb"):
 
 
 def _mirror(frames, modality):
-    frames = frames[..., ::-1, :]
+    frames = tf.reverse(frames, [2])
     if modality != "flow":
         return frames
     # x is kept as 128 + 16 x, so its negative is 256 - x; 0 would become 256, and is cut off.
-    x = tf.minimum(256 - frames[..., :1], 255)
-    return tf.concat([x, frames[..., 1:]], axis=-1)
+    x = tf.minimum(256 - tf.cast(frames[..., :1], tf.float32), 255)
+    return tf.concat([tf.cast(x, frames.dtype), frames[..., 1:]], axis=-1)

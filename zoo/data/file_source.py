@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from zoo.data.datasets.described import is_part, place_of
+from zoo.data.video_files import read_timing
 from zoo.data.videos import TOLERANCE, VideoError, frame_times, read_clip, read_frames
 
 PROBES = 4  # files looked at side by side
@@ -32,13 +33,12 @@ class VideoFiles:
         ValueError: If no video is left.
     """
 
-    encoded = False  # `read` gives pixels
     modality = "rgb"
 
     def __init__(self, videos, class_names=None, rate=None):
         self.class_names, self.rate = class_names, rate
         self.videos, self._parts, self.skipped = [], [], {}
-        self._times = {}  # of files of which several parts are used
+        self._timings = {}  # of files, which may be used in several parts
         with futures.ThreadPoolExecutor(PROBES) as pool:
             probed = pool.map(self._probe, videos)
             probed = tqdm(probed, "opening videos", len(videos), unit=" videos", delay=2)
@@ -48,7 +48,6 @@ class VideoFiles:
                     continue
                 self.videos.append(video)
                 self._parts.append(part)
-        self._times.clear()
         if not self.videos:
             path, reason = next(iter(self.skipped.items()), ("", "the list is empty"))
             raise ValueError(
@@ -59,14 +58,14 @@ class VideoFiles:
     def _probe(self, video):
         """The indices of a video's frames in its file, which may show more; or why not."""
         try:
-            if not is_part(video):
-                return range(len(frame_times(video.path, self.rate))), None
-            if video.path not in self._times:
-                self._times[video.path] = frame_times(video.path, self.rate)
+            if video.path not in self._timings and not os.path.isdir(video.path):
+                self._timings[video.path] = read_timing(video.path)
+            times = frame_times(video.path, self.rate, self._timings.get(video.path))
         except VideoError as error:
             return None, error.reason
-        times = self._times[video.path]
         first, stop = 0, len(times)
+        if not is_part(video):
+            return range(stop), None
         if video.start is not None:
             first = int(np.searchsorted(times, video.start - TOLERANCE))
         if video.end is not None:
@@ -100,10 +99,12 @@ class VideoFiles:
             yield from read_frames(video.path, self.rate)
             return
         for start in range(0, len(part), AT_ONCE):
-            yield from read_clip(video.path, part[start : start + AT_ONCE], self.rate)
+            yield from self._read(row, part[start : start + AT_ONCE])
 
     def read(self, row, indices):
         """Reads some frames of a video, uint8 `(len(indices), height, width, 3)`."""
-        return read_clip(
-            self.videos[row].path, np.asarray(indices) + self._parts[row][0], self.rate
-        )
+        return self._read(row, np.asarray(indices) + self._parts[row][0])
+
+    def _read(self, row, indices):
+        path = self.videos[row].path
+        return read_clip(path, indices, self.rate, self._timings.get(path))

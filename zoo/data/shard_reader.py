@@ -34,8 +34,6 @@ class VideoShards:
             length than the index says.
     """
 
-    encoded = True  # `read` gives JPEGs
-
     def __init__(self, folder):
         settings = _load(folder, INDEX)
         if not settings["complete"]:
@@ -87,6 +85,26 @@ class VideoShards:
         return f"{self.video_ids[video]} {status.st_size} {status.st_mtime_ns}"
 
     def read(self, video, indices):
+        """Reads some frames of a video, uint8 `(len(indices), height, width, 3)`.
+
+        Args:
+            video: Row of the video.
+            indices: As for `read_jpegs`.
+
+        Raises:
+            ValueError: As `read_jpegs`, or if a frame cannot be decoded.
+        """
+        frames = np.empty((len(indices), *self.sizes[video], 3), np.uint8)
+        jpegs = self.read_jpegs(video, indices)
+        for index, jpeg, frame in zip(indices, jpegs, frames, strict=True):
+            bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+            if bgr is None or bgr.shape != frame.shape:
+                file = self._files[self._shards[video]]
+                raise ValueError(f"{file}: frame {index} of {self.video_ids[video]} is damaged.")
+            cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=frame)
+        return frames
+
+    def read_jpegs(self, video, indices):
         """Reads some frames of a video, and nothing else.
 
         Args:
@@ -119,8 +137,7 @@ class VideoShards:
     def frames(self, video):
         """Yields the frames of a video, uint8 `(height, width, 3)`, in order."""
         for index in range(self.num_frames[video]):
-            encoded = np.frombuffer(self.read(video, [index])[0], np.uint8)
-            yield cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            yield self.read(video, [index])[0]
 
 
 def shard_name(number):

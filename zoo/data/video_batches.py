@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.data.batches import WHOLE, epoch_order, teach
-from zoo.data.clips import crop_frames, resize_frames, spread_frames
+from zoo.data.clips import spread_frames, square_frames
 
 
 def pack_features(features, max_frames):
@@ -142,8 +142,9 @@ def video_batches(
 
     def read(n, corner):
         frames = tf.numpy_function(fetch, [n], tf.uint8, stateful=False)
-        frames = resize_frames(tf.ensure_shape(frames, (None, None, None, 3)), frame_size)
-        return crop_frames(frames, size, corner, False, source.modality), tf.shape(frames)[0], n
+        frames = tf.ensure_shape(frames, (None, None, None, 3))
+        frames = square_frames(frames, frame_size, size, corner, False, source.modality)
+        return frames, tf.shape(frames)[0], n
 
     def collect(frames, num_frames, n):
         last = num_frames[:, None] - 1

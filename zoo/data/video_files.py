@@ -87,12 +87,13 @@ def read_timing(path):
     return Timing(pts, shown[-1][1], tick, keyframes)
 
 
-def decode(path, keyframe=None):
+def decode(path, keyframe=None, threads=THREADS):
     """Decodes a file in the order in which its frames are shown.
 
     Args:
         path: Path of a video file.
         keyframe: None for the whole file, or `(pts, dts)` out of `Timing.keyframes`: begin there.
+        threads: Threads that decode.
 
     Yields:
         `(pts, end, frame)`: the ticks at which the frame comes and goes, and an `av.VideoFrame`,
@@ -103,7 +104,7 @@ def decode(path, keyframe=None):
         VideoError: If the file cannot be read, or, after the good frames, not to its end.
     """
     count, last = 0, None
-    with _open(path) as (container, stream):
+    with _open(path, threads) as (container, stream):
         fallback = _ticks_per_frame(stream)
         size = stream.codec_context.width, stream.codec_context.height
         try:
@@ -148,7 +149,7 @@ def to_rgb(frame, like=None):
 
 
 @contextlib.contextmanager
-def _open(path):
+def _open(path, threads=1):
     """Opens a file and finds its video track, which is not the picture on an album's cover."""
     reason = _explain_file(path)
     if reason:
@@ -177,7 +178,7 @@ def _open(path):
                 f"({context.width} x {context.height} pixels)",
             )
         context.options = {"max_pixels": str(MAX_PIXELS)}  # the frames may belie the header
-        context.thread_type, context.thread_count = "AUTO", THREADS
+        context.thread_type, context.thread_count = "AUTO", threads
         yield container, stream
 
 

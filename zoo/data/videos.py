@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.data import images
-from zoo.data.video_files import VideoError, decode, read_timing, to_rgb
+from zoo.data.video_files import THREADS, VideoError, decode, read_timing, to_rgb
 
 __all__ = ["VideoError", "explain", "frame_times", "read_clip", "read_frames"]
 
@@ -46,12 +46,13 @@ def read_frames(path, rate=None):
         yield to_rgb(frame, like=first)
 
 
-def frame_times(path, rate=None):
+def frame_times(path, rate=None, timing=None):
     """Finds when each frame of `read_frames` is shown, without decoding any.
 
     Args:
         path: Path of a video file, or of a folder of pictures.
         rate: Frames per second, as in `read_frames`.
+        timing: What `read_timing` says of a file, if that is known already.
 
     Returns:
         float64 `(num_frames,)`, in seconds after the first frame. A folder's pictures have no
@@ -64,7 +65,7 @@ def frame_times(path, rate=None):
     _check_rate(rate)
     if os.path.isdir(path):
         return np.arange(len(_pictures(path))) / (rate or 1)
-    timing = read_timing(path)
+    timing = timing or read_timing(path)
     if rate is None:
         return timing.seconds
     _check_gap(path, np.diff(timing.pts, append=timing.end).max() * timing.tick)
@@ -72,13 +73,17 @@ def frame_times(path, rate=None):
     return np.arange(max(1, _count_before(seconds, rate))) / rate
 
 
-def read_clip(path, indices, rate=None):
+def read_clip(path, indices, rate=None, timing=None):
     """Reads some frames of a video in one pass, which ends with the last of them.
+
+    It decodes in one thread: where clips are wanted, several are read at the same time.
 
     Args:
         path: Path of a video file, or of a folder of pictures.
         indices: Which frames of `read_frames(path, rate)`: ascending, and they may repeat.
         rate: Frames per second, as in `read_frames`.
+        timing: What `read_timing` says of a file, if that is known already: then decoding begins
+            at the last keyframe that it can begin at.
 
     Returns:
         uint8 RGB `(len(indices), height, width, 3)`.
@@ -98,8 +103,8 @@ def read_clip(path, indices, rate=None):
         wanted = sorted(set(indices))
         read = dict(zip(wanted, _read_pictures(path, pictures, wanted), strict=True))
     else:
-        read = _read_some(_near(path, rate, indices[0]), set(indices))
-        read = read or _read_some(_from_start(path, rate), set(indices))
+        read = _read_some(_near(path, rate, indices[0], timing), set(indices))
+        read = read or _read_some(_from_start(path, rate, threads=1), set(indices))
         if indices[-1] not in read:
             raise VideoError(path, _too_short(len(frame_times(path, rate)), indices[-1]))
     return np.stack([read[index] for index in indices])
@@ -144,20 +149,20 @@ def _read_some(numbered, wanted):
     return {}
 
 
-def _from_start(path, rate):
+def _from_start(path, rate, threads=THREADS):
     """Yields `(index, frame)` of all that a file shows."""
-    shown = decode(path)
+    shown = decode(path, threads=threads)
     if rate is not None:
         return _resample(path, shown, rate)
     return ((index, frame) for index, (_, _, frame) in enumerate(shown))
 
 
-def _near(path, rate, index):
+def _near(path, rate, index, timing):
     """Yields `(index, frame)` from a keyframe before the index on; nothing where that fails."""
-    if index < SEEK_FROM:
+    if index < SEEK_FROM and not timing:
         return
     try:
-        timing = read_timing(path)
+        timing = timing or read_timing(path)
         if rate is None:
             target = timing.pts[min(index, len(timing.pts) - 1)]
         else:
@@ -165,7 +170,7 @@ def _near(path, rate, index):
         before = [pair for pair in timing.keyframes if timing.pts[0] < pair[0] <= target]
         if not before:
             return
-        shown = decode(path, keyframe=max(before))
+        shown = decode(path, max(before), threads=1)
         if rate is not None:
             yield from _resample(path, shown, rate, origin=timing.pts[0])
             return

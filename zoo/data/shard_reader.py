@@ -59,14 +59,15 @@ class VideoShards:
                 labels.append(video["label"])
                 sizes.append(video["size"])
                 shards.append(number)
-                offsets.append(video["offsets"])
-                lengths.append(video["lengths"])
+                offsets.append(np.array(video["offsets"], np.int64))  # a tenth of Python's own
+                lengths.append(np.array(video["lengths"], np.int64))
         self.labels, self._shards = np.array(labels, np.int64), np.array(shards, np.int64)
         self.sizes = np.array(sizes, np.int64).reshape(-1, 2)
         self.num_frames = np.array([len(video) for video in offsets], np.int64)
         self._starts = np.cumsum(self.num_frames) - self.num_frames
-        self._offsets = np.concatenate([np.array(video, np.int64) for video in [[], *offsets]])
-        self._lengths = np.concatenate([np.array(video, np.int64) for video in [[], *lengths]])
+        none = np.zeros(0, np.int64)
+        self._offsets = np.concatenate([none, *offsets])
+        self._lengths = np.concatenate([none, *lengths])
 
     def __len__(self):
         return len(self.video_ids)

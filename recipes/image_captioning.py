@@ -50,7 +50,8 @@ ENCODERS = {
 MAX_WORDS = 20  # words of a caption that are trained on; authors' code
 MIN_COUNT = 5  # a rarer word is <unk>; authors' code
 VIEWS = ("full", "mirror")  # of a training image, in stages 1 and 3
-MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data")  # when a run goes on
+# When a run goes on.
+MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data", "data_service")
 TERMS = {  # under which the weights may be used, as far as the data are concerned
     "flickr8k": "Flickr8k (Hodosh, Young, Hockenmaier, 2013): research and education.",
     "flickr30k": "Flickr30k (Young et al., 2014): research and education.",
@@ -151,6 +152,7 @@ def train(options):
             encoder.input_shape[1],
             images_a_batch,
             options.seed,
+            service=options.data_service,
         )
 
         def score_from_pixels():
@@ -329,6 +331,7 @@ def parse(arguments):
     p.add_argument("--strategy", default="none", choices=["none", "mirrored"])
     p.add_argument("--precision", default="float32", help="or mixed_float16, mixed_bfloat16")
     p.add_argument("--checkpoint-seconds", type=float, default=120)
+    p.add_argument("--data-service", metavar="grpc://HOST:PORT", help="decodes for stage 2")
 
     p = commands.add_parser("evaluate", parents=[data], help="caption a split and score it")
     p.set_defaults(command=evaluate)

@@ -71,7 +71,8 @@ FLOW_ENCODERS = {  # where 128 is no motion; authors' code
 DATASETS = ("clip_folder", "hmdb51", "moving_digits", "shards", "ucf101")
 STAGES = ("single_frame", "single_frame_fine_tuned", "lrcn", "lrcn_fine_tuned")
 FRAMES_A_BATCH = 128  # of the baseline; paper's solver
-MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data")  # when a run goes on
+# When a run goes on.
+MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data", "data_service")
 PAPER = {  # the authors' solvers for RGB, https://github.com/LisaAnne/lisa-caffe-public
     "encoder": "caffenet_hybrid",
     "feature_layer": "fc6",
@@ -199,6 +200,7 @@ def train_on(strategy, options, run):
                 encoder.input_shape[1],
                 options.mirror,
                 *sizes,
+                service=options.data_service,
             )
             stage = f"{name}_fine_tuned"
             fit(stage, recognizer, batches, tuning_epochs, val_top_1_from_pixels, best)
@@ -436,6 +438,7 @@ def parse(arguments):
     p.add_argument("--seed", type=int, default=1)
     training.add_arguments(p)
     p.add_argument("--checkpoint-seconds", type=float, default=120)
+    p.add_argument("--data-service", metavar="grpc://HOST:PORT", help="decodes for fine-tuning")
 
     p = commands.add_parser("evaluate", parents=[data], help="classify a split and score it")
     p.set_defaults(command=evaluate)
@@ -468,6 +471,12 @@ def parse(arguments):
     if defaults:
         commands.choices["train"].set_defaults(**defaults)
         options = parser.parse_args(arguments)  # what was given explicitly counts more
+    files = options.command is train and options.dataset != "shards" and options.modality == "rgb"
+    if files and options.data_service:
+        commands.choices["train"].error(
+            "--data-service goes with --dataset shards or --modality flow: it reads prepared "
+            "videos, not video files"
+        )
     return options
 
 

@@ -51,7 +51,8 @@ ENCODERS = {
 MAX_WORDS = 20  # words of a caption that are trained on; authors' code
 MIN_COUNT = 5  # a rarer word is <unk>; authors' code
 VIEWS = ("full", "mirror")  # of a training image, in stages 1 and 3
-MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data")  # when a run goes on
+# When a run goes on.
+MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data", "data_service")
 TERMS = {  # under which the weights may be used, as far as the data are concerned
     "flickr8k": "Flickr8k (Hodosh, Young, Hockenmaier, 2013): research and education.",
     "flickr30k": "Flickr30k (Young et al., 2014): research and education.",
@@ -157,6 +158,7 @@ def train_on(strategy, options, run):
             encoder.input_shape[1],
             images_a_batch,
             options.seed,
+            service=options.data_service,
         )
 
         def score_from_pixels():
@@ -341,6 +343,7 @@ def parse(arguments):
     p.add_argument("--seed", type=int, default=1)
     training.add_arguments(p)
     p.add_argument("--checkpoint-seconds", type=float, default=120)
+    p.add_argument("--data-service", metavar="grpc://HOST:PORT", help="decodes for stage 2")
 
     p = commands.add_parser("evaluate", parents=[data], help="caption a split and score it")
     p.set_defaults(command=evaluate)

@@ -40,6 +40,7 @@ WALLS = {
     ),
     "caffe": ({"models", "presets"}, {"keras", "numpy"}),
     "cli": (EVERY_ROOM, {"PIL", "matplotlib", "numpy", "tensorflow", "tqdm"}),
+    "cli.features": (EVERY_ROOM, {"keras", "numpy"}),  # sets the precision, as the recipes do
 }
 # What may import them is nobody but the tests.
 IMPORTED_BY_NOTHING = {"recipes", "benchmarks", "tests", "zoo.cli"}

@@ -236,7 +236,7 @@ def test_killed_run_goes_on_where_it_was(tmp_path, folder):
     prepared = prepare(videos, NAMES, folder)
     assert prepared.num_frames.tolist() == [150] * 12
     assert done == {path: path.stat().st_mtime_ns for path in done}  # these were not made again
-    assert not list(folder.glob("*.aside"))
+    assert not list(folder.glob("*.part"))
     prepare(videos, NAMES, tmp_path / "at once")
     names = os.listdir(folder)
     same, _, _ = filecmp.cmpfiles(folder, tmp_path / "at once", names, shallow=False)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import socket
 
 
 @contextlib.contextmanager
@@ -23,9 +24,9 @@ def aside(path):
         path: File to write, in a folder that exists.
 
     Yields:
-        A path beside it, another for each process.
+        A path beside it, another for each process, also where machines share the folder.
     """
-    part = f"{os.fspath(path)}.{os.getpid()}.part"
+    part = f"{os.fspath(path)}.{socket.gethostname()}.{os.getpid()}.part"
     try:
         yield part
         with open(part, "rb") as file:

@@ -2,7 +2,7 @@
 
 import sys
 
-from zoo.cli.arguments import frame_size, positive
+from zoo.cli.arguments import add_shard, add_videos, frame_size, positive, read_videos
 
 
 def add_parser(commands):
@@ -16,37 +16,33 @@ def add_parser(commands):
     p.set_defaults(command=run)
     p.add_argument("out", metavar="OUT", help="folder to write, such as frames/train")
     p.add_argument("--dataset", required=True, metavar="NAME", help="clip_folder, hmdb51, ucf101")
-    p.add_argument("--data", required=True, metavar="DIR", help="where the videos lie")
-    p.add_argument("--split", help="train, val or test; not with --list")
-    p.add_argument("--fold", type=positive, help="of hmdb51 and ucf101, 1 to 3")
-    p.add_argument("--list", metavar="FILE", help="of clip_folder: lines of `path label`")
-    p.add_argument("--classes", metavar="FILE", help="of clip_folder: names, one a line")
-    p.add_argument("--random-split", type=float, metavar="SHARE", help="of clip_folder")
+    add_videos(p)
     p.add_argument("--modality", default="rgb", choices=["rgb", "flow"])
     p.add_argument("--rate", type=float, help="frames per second; default: the video's own")
     p.add_argument("--frame-size", type=frame_size, default=(240, 320), metavar="HEIGHTxWIDTH")
     p.add_argument("--workers", type=positive, default=2, metavar="N", help="videos at a time")
+    add_shard(p, "write the I-th of N parts; processes and machines share OUT; default: all")
 
 
 def run(options):
     """Prepares the videos, and names those that could not be read."""
-    from zoo.data import datasets
     from zoo.data.shards import prepare
 
-    named = {
-        "list_file": options.list,
-        "classes": options.classes,
-        "random_split": options.random_split,
-        "fold": options.fold,
-    }
-    named = {name: value for name, value in named.items() if value is not None}
-    videos, class_names = datasets.read_videos(
-        options.dataset, options.data, options.split, **named
-    )
-    size, rate = options.frame_size, options.rate
+    videos, class_names = read_videos(options)
     shards = prepare(
-        videos, class_names, options.out, rate, size, options.modality, options.workers
+        videos,
+        class_names,
+        options.out,
+        options.rate,
+        options.frame_size,
+        options.modality,
+        options.workers,
+        part=options.shard,
     )
+    if shards is None:
+        number, parts = options.shard
+        print(f"Part {number + 1} of {parts} is in {options.out}; others are not there yet.")
+        return 0
     for path, reason in shards.skipped.items():
         print(f"left out: {path}: {reason}", file=sys.stderr)
     print(f"{len(shards)} videos, {shards.num_frames.sum()} frames in {options.out}; ", end="")

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from zoo.data.captions import teacher_forcing
 from zoo.data.images import decode_image, resize_image
+from zoo.data.service import read_batches
 
 CROP = 7 / 8  # side of a random crop over the picture's; the paper's 224 of 256
 POOL = 20  # batches whose captions are sorted by length together
@@ -126,7 +127,9 @@ def feature_batches(
     return batches.map(gather, num_parallel_calls=2).prefetch(tf.data.AUTOTUNE)
 
 
-def image_batches(paths, token_ids, size, batch_size, seed, epoch, first_batch=0, share=WHOLE):
+def image_batches(
+    paths, token_ids, size, batch_size, seed, epoch, first_batch=0, share=WHOLE, service=None
+):
     """Batches for fine-tuning the whole network: an image once, with all its captions.
 
     The image is cropped and mirrored by chance.
@@ -141,6 +144,7 @@ def image_batches(paths, token_ids, size, batch_size, seed, epoch, first_batch=0
         epoch: Number of the epoch.
         first_batch: Batches to leave out, because a run that goes on has seen them.
         share: Which rows of every batch are read.
+        service: See `zoo.data.service.read_batches`.
 
     Returns:
         `tf.data.Dataset` of `({"image", "token_ids"}, targets, weights)`: float32 RGB in 0..255
@@ -166,13 +170,8 @@ def image_batches(paths, token_ids, size, batch_size, seed, epoch, first_batch=0
     def add_captions(images, indices):
         return teach({"image": images}, tf.gather(token_ids, indices))
 
-    examples = tuple(share.of(drawn, first_batch) for drawn in (order, corners, mirrored))
-    looks = tf.data.Dataset.from_tensor_slices(examples).unbatch()
-    looks = looks.map(look, num_parallel_calls=tf.data.AUTOTUNE)
-    batches = looks.batch(examples[0].shape[1], drop_remainder=True).map(add_captions)
-    # `unbatch` forgets how many there are, and with it the progress bar.
-    batches = batches.apply(tf.data.experimental.assert_cardinality(len(examples[0])))
-    return batches.prefetch(2)
+    drawn = [share.of(one, first_batch) for one in (order, corners, mirrored)]
+    return read_batches(drawn, look, service).map(add_captions).prefetch(2)
 
 
 def sampling_batches(

@@ -1,10 +1,16 @@
 """Training batches of clips, in an order that depends on nothing but seed and epoch."""
 
+import os
+
 import numpy as np
 import tensorflow as tf
 
 from zoo.data.batches import WHOLE, epoch_order
 from zoo.data.clips import clip_frames, random_start, square_frames
+from zoo.data.service import read_batches
+
+BUFFER = 1 << 18  # bytes that are read at a time
+FRAME = tf.TensorSpec((None, None, 3), tf.uint8)
 
 
 def clip_feature_batches(
@@ -78,6 +84,7 @@ def clip_batches(
     epoch,
     first_batch=0,
     share=WHOLE,
+    service=None,
 ):
     """Batches of clips for training the whole network: only the frames of a clip are read.
 
@@ -96,39 +103,92 @@ def clip_batches(
         clips_a_video: Clips that an epoch draws from each video.
         seed: Seed of the run.
         epoch: Number of the epoch.
-        first_batch: Batches to leave out, because a run that goes on has seen them.
-        share: Which rows of every batch are read.
+        first_batch, share: See `clip_feature_batches`. Of what other workers see
+            nothing is read.
+        service: See `zoo.data.service.read_batches`; of prepared videos only.
 
     Returns:
         `tf.data.Dataset` of `(frames, labels, weights)`: float32 RGB in 0..255 `(batch_size,
         clip_length, size, size, 3)`, int32 and float32 `(batch_size, clip_length)`. Padding of a
         short video has weight 0.
+
+    Raises:
+        ValueError: If video files are to be decoded by a service.
     """
+    if service and not hasattr(source, "places"):
+        raise ValueError(
+            "A data service runs TensorFlow alone, and video files are decoded by other means: "
+            "`lrcn prepare` turns them into files that it can read."
+        )
     rows = np.asarray(rows)
     drawn = draw_clips(len(rows), batch_size, clips_a_video, seed, epoch)
     order, chances = (share.of(one, first_batch) for one in drawn)
-    labels = np.asarray(source.labels, "int32")
+    order = rows[order]
+    num_frames = source.num_frames[order]
+    starts = random_start(chances[..., 0], num_frames, clip_length)
+    frames, weights = clip_frames(starts[..., None], num_frames[..., None], clip_length)
+    labels = np.repeat(np.asarray(source.labels, "int32")[order][..., None], clip_length, -1)
+    if service:
+        load, places = record_loader(source), source.places(order, frames)
+    else:
+        load, places = _loader(source), (order, frames)
 
-    def fetch(row, chances):
-        num_frames = int(source.num_frames[row])
-        start = random_start(chances[0], num_frames, clip_length)
-        frames, weights = clip_frames(start, num_frames, clip_length)
-        clip = source.read(int(row), frames)
-        return clip, np.repeat(labels[row], clip_length), weights.astype("float32")
-
-    def read(row, chances):
-        kinds = (tf.uint8, tf.int32, tf.float32)
-        frames, targets, weights = tf.numpy_function(fetch, (row, chances), kinds, stateful=False)
-        frames = tf.ensure_shape(frames, (clip_length, None, None, 3))
+    def read(labels, weights, chances, *place):
+        frames = tf.ensure_shape(load(*place), (clip_length, None, None, 3))
         mirrored = (chances[1] < 0.5) & mirror
         frames = square_frames(frames, frame_size, size, chances[2:4], mirrored, source.modality)
-        targets = tf.ensure_shape(targets, (clip_length,))
-        return frames, targets, tf.ensure_shape(weights, (clip_length,))
+        return frames, labels, weights
 
-    clips = (rows[order].ravel(), chances.reshape(-1, 4))
-    clips = tf.data.Dataset.from_tensor_slices(clips)
-    clips = clips.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return clips.batch(order.shape[1], drop_remainder=True).prefetch(2)
+    drawn = (labels, weights.astype("float32"), chances, *places)
+    return read_batches(drawn, read, service).prefetch(2)
+
+
+def record_loader(shards):
+    """Gives the function that reads a clip of prepared videos in TensorFlow alone.
+
+    It reads the whole record of the clip's video: what reads a few bytes amid a file is not to be
+    had in TensorFlow.
+
+    Args:
+        shards: `zoo.data.shard_reader.VideoShards`.
+
+    Returns:
+        Function of a clip's `shards.places` to its frames, uint8 `(time, height, width, 3)`.
+    """
+    files = tf.constant([os.fsencode(os.path.abspath(file)) for file in shards.files])
+
+    def load(file, start, offsets, lengths):
+        # `tf.data.TFRecordDataset`, but for the byte at which it begins.
+        records = tf.raw_ops.TFRecordDatasetV2(
+            filenames=files[file][None],
+            compression_type="",
+            buffer_size=tf.constant(BUFFER, tf.int64),
+            byte_offsets=start[None],
+        )
+        kind = {"output_types": [tf.string], "output_shapes": [()]}
+        one = tf.constant(1, tf.int64)
+        first = tf.raw_ops.TakeDataset(input_dataset=records, count=one, **kind)
+        (record,) = tf.raw_ops.DatasetToSingleElement(dataset=first, **kind)
+        return tf.map_fn(
+            lambda place: _decode(tf.strings.substr(record, *place)),
+            (offsets, lengths),
+            fn_output_signature=FRAME,
+        )
+
+    return load
+
+
+def _loader(source):
+    """Like `record_loader`, for any source, of a video and frames; reads them and nothing else."""
+
+    def load(video, frames):
+        return tf.numpy_function(source.read, (video, frames), tf.uint8, stateful=False)
+
+    return load
+
+
+def _decode(jpeg):
+    return tf.io.decode_jpeg(jpeg, 3, dct_method="INTEGER_ACCURATE")
 
 
 def draw_clips(num_videos, batch_size, clips_a_video, seed, epoch):

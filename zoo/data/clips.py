@@ -82,20 +82,21 @@ def spread_frames(num_frames, max_frames):
 
 
 def random_start(chance, num_frames, clip_length=CLIP_LENGTH):
-    """Draws a clip.
+    """Draws a clip, or many.
 
-    >>> random_start(0.99, 43)
-    27
+    >>> random_start([0.99, 0.99], [43, 9])
+    array([27, 0])
 
     Args:
-        chance: Uniform random number in [0, 1).
-        num_frames: Frames of the video.
-        clip_length: Frames of the clip.
+        chance: Uniform random numbers in [0, 1).
+        num_frames: Frames of each video.
+        clip_length: Frames of a clip.
 
     Returns:
-        The clip's first frame.
+        int array, each clip's first frame.
     """
-    return int(float(chance) * (max(num_frames - clip_length, 0) + 1))
+    room = np.maximum(np.asarray(num_frames) - clip_length, 0)
+    return (np.asarray(chance, "float64") * (room + 1)).astype(int)
 
 
 def clip_frames(start, num_frames, clip_length=CLIP_LENGTH):
@@ -105,7 +106,7 @@ def clip_frames(start, num_frames, clip_length=CLIP_LENGTH):
     (array([0, 1, 2, 2, 2]), array([ True,  True,  True, False, False]))
 
     Args:
-        start: First frame of the clip.
+        start: First frame of the clip; or those of many, `(..., 1)`, as the next one.
         num_frames: Frames of the video, at least 1.
         clip_length: Frames of the clip.
 

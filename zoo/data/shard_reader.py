@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from zoo.data.video_extra import cv2
+from zoo.data.video_records import FRAMING
 
 INDEX = "index.json"  # the settings, and whether all shards are there
 SKIPPED = "skipped.json"  # {path: why it could not be read}
@@ -28,6 +29,7 @@ class VideoShards:
         modality: `"rgb"` or `"flow"`: what the frames are, see `zoo.data.flow.flow_image`.
         rate: Frames per second, or None for each video's own.
         skipped: Dict from the path of a video that could not be read to the reason.
+        files: List of the shards' paths.
 
     Raises:
         ValueError: If the folder has no complete index, or a shard is missing or has another
@@ -45,26 +47,32 @@ class VideoShards:
         self.modality, self.rate = settings["modality"], settings["rate"]
         self.skipped = _load(folder, SKIPPED)
         self.video_ids, self.groups, labels, sizes = [], [], [], []
-        self._files, shards, offsets, lengths = [], [], [], []
+        self.files, shards, records, offsets, lengths = [], [], [], [], []
         for number in range(settings["num_shards"]):
             shard = _load(folder, f"{shard_name(number)}.json")
             file = os.path.join(folder, f"{shard_name(number)}.tfrecord")
             _check_length(file, shard["bytes"])
-            self._files.append(file)
+            self.files.append(file)
+            record = 0
             for video in shard["videos"]:
                 self.video_ids.append(video["id"])
                 self.groups.append(video["group"])
                 labels.append(video["label"])
                 sizes.append(video["size"])
                 shards.append(number)
-                offsets.append(video["offsets"])
-                lengths.append(video["lengths"])
+                records.append(record)
+                # A record ends with its last frame.
+                record = video["offsets"][-1] + video["lengths"][-1] + FRAMING[1]
+                offsets.append(np.array(video["offsets"], np.int64))  # a tenth of Python's own
+                lengths.append(np.array(video["lengths"], np.int64))
         self.labels, self._shards = np.array(labels, np.int64), np.array(shards, np.int64)
+        self._records = np.array(records, np.int64)
         self.sizes = np.array(sizes, np.int64).reshape(-1, 2)
         self.num_frames = np.array([len(video) for video in offsets], np.int64)
         self._starts = np.cumsum(self.num_frames) - self.num_frames
-        self._offsets = np.concatenate([np.array(video, np.int64) for video in [[], *offsets]])
-        self._lengths = np.concatenate([np.array(video, np.int64) for video in [[], *lengths]])
+        none = np.zeros(0, np.int64)
+        self._offsets = np.concatenate([none, *offsets])
+        self._lengths = np.concatenate([none, *lengths])
 
     def __len__(self):
         return len(self.video_ids)
@@ -75,13 +83,13 @@ class VideoShards:
         chosen = copy.copy(self)
         chosen.video_ids = [self.video_ids[row] for row in rows]
         chosen.groups = [self.groups[row] for row in rows]
-        for name in ("labels", "num_frames", "sizes", "_shards", "_starts"):
+        for name in ("labels", "num_frames", "sizes", "_shards", "_records", "_starts"):
             setattr(chosen, name, getattr(self, name)[rows])
         return chosen
 
     def identity(self, video):
         """Gives a text that changes when the frames of a video may have changed."""
-        status = os.stat(self._files[self._shards[video]])
+        status = os.stat(self.files[self._shards[video]])
         return f"{self.video_ids[video]} {status.st_size} {status.st_mtime_ns}"
 
     def read(self, video, indices):
@@ -99,7 +107,7 @@ class VideoShards:
         for index, jpeg, frame in zip(indices, jpegs, frames, strict=True):
             bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
             if bgr is None or bgr.shape != frame.shape:
-                file = self._files[self._shards[video]]
+                file = self.files[self._shards[video]]
                 raise ValueError(f"{file}: frame {index} of {self.video_ids[video]} is damaged.")
             cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=frame)
         return frames
@@ -124,7 +132,7 @@ class VideoShards:
                     "(from 0) was asked for."
                 )
         places = self._starts[video] + np.asarray(indices, np.int64)
-        file = self._files[self._shards[video]]
+        file = self.files[self._shards[video]]
         descriptor = os.open(file, os.O_RDONLY)
         try:
             return [
@@ -133,6 +141,23 @@ class VideoShards:
             ]
         finally:
             os.close(descriptor)
+
+    def places(self, videos, frames):
+        """Says where frames lie.
+
+        Args:
+            videos: int `(...)`, rows of videos.
+            frames: int `(..., time)`, which of their frames; each must be there.
+
+        Returns:
+            int64 arrays: `(...)`, which of the `files`; `(...)`, the first byte of the video's
+            record in it; `(..., time)`, the frames' first bytes in the record; and `(..., time)`,
+            their lengths.
+        """
+        places = self._starts[videos][..., None] + frames
+        records = self._records[videos]
+        offsets = self._offsets[places] - records[..., None] - FRAMING[0]
+        return self._shards[videos], records, offsets, self._lengths[places]
 
     def frames(self, video):
         """Yields the frames of a video, uint8 `(height, width, 3)`, in order."""

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import glob
 import hashlib
 import json
 import math
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 from tqdm import tqdm
 
+from zoo.data.parts import part_of
 from zoo.data.shard_reader import INDEX, SKIPPED, VideoShards, shard_name
 from zoo.data.video_records import (
     FRAMING,
@@ -22,6 +24,7 @@ from zoo.data.video_records import (
     make_record,
 )
 from zoo.data.videos import VideoError
+from zoo.files import aside
 
 __all__ = ["VideoShards", "prepare"]
 
@@ -38,6 +41,7 @@ def prepare(
     modality="rgb",
     workers=2,
     quality=QUALITY,
+    part=(0, 1),
 ):
     """Decodes videos once, so that training reads only the frames that it needs.
 
@@ -49,6 +53,10 @@ def prepare(
     to their end; delete a shard's files to have it tried again. A killed run, given again, goes on
     with the shard it was in. Whatever the number of workers, the files are the same to the byte.
 
+    Several processes, on one machine or on several that share the folder, each write a part of the
+    shards. Whichever ends last completes the folder. A part that is given twice is written twice,
+    and comes out whole.
+
     Args:
         videos: List of `zoo.data.datasets.LabelledVideo`.
         class_names: List of names; its index is the label.
@@ -58,9 +66,10 @@ def prepare(
         modality: `"rgb"`, or `"flow"` for flow images, one fewer than there are frames.
         workers: Videos that are decoded at a time.
         quality: Quality of the JPEGs, 1 to 100.
+        part: Which of several processes this is, from 0, and how many there are.
 
     Returns:
-        `VideoShards` of the folder.
+        `VideoShards` of the folder; None as long as shards of other parts are missing.
 
     Raises:
         ValueError: If two videos have one id, a label has no class, a setting makes no sense, the
@@ -71,9 +80,11 @@ def prepare(
     _begin(folder, settings)
     starts = range(0, len(videos), VIDEOS_A_SHARD)
     runs = [videos[start : start + VIDEOS_A_SHARD] for start in starts]
-    todo = [number for number in range(len(runs)) if not _is_whole(folder, number)]
+    mine = part_of(range(len(runs)), part)
+    todo = [number for number in mine if not _is_whole(folder, number)]
     if todo:
         ahead = [video for number in todo for video in runs[number]]
+        total = sum(len(runs[number]) for number in mine)
         stop = threading.Event()
 
         def encode(video):
@@ -84,8 +95,8 @@ def prepare(
 
         with (
             tqdm(
-                total=len(videos),
-                initial=len(videos) - len(ahead),
+                total=total,
+                initial=total - len(ahead),
                 desc="preparing videos",
                 unit=" videos",
             ) as bar,
@@ -93,6 +104,8 @@ def prepare(
         ):
             for number in todo:
                 _write_shard(folder, number, runs[number], encoded, settings, bar)
+    if not all(_is_whole(folder, number) for number in range(len(runs))):
+        return None  # whoever writes the last of them finds them all
     return _finish(folder, settings)
 
 
@@ -135,7 +148,6 @@ def _begin(folder, settings):
     index = os.path.join(folder, INDEX)
     if not os.path.exists(index):
         _write_json(index, {**settings, "complete": False})
-        return
     with open(index, encoding="utf-8") as file:
         before = json.load(file)
     changed = [name for name in settings if before.get(name) != settings[name]]
@@ -183,19 +195,23 @@ def _write_shard(folder, number, videos, encoded, settings, bar):
     """Writes the records of some videos, and then the JSON file that says they are there."""
     file = os.path.join(folder, shard_name(number))
     rows, skipped, end = [], {}, 0
-    with _aside(f"{file}.tfrecord") as path, tf.io.TFRecordWriter(path) as writer:
-        for video in videos:
-            encoded_video = next(encoded)
-            if isinstance(encoded_video, VideoError):
-                skipped[os.fspath(video.path)] = encoded_video.reason
-            else:
-                record, row = make_record(video, encoded_video, settings["rate"])
-                writer.write(record)
-                row["offsets"] = [end + FRAMING[0] + offset for offset in row["offsets"]]
-                end += FRAMING[0] + len(record) + FRAMING[1]
-                rows.append(row)
-            bar.update()
-    _write_json(f"{file}.json", {"bytes": end, "videos": rows, "skipped": skipped})
+    try:
+        with aside(f"{file}.tfrecord") as path, tf.io.TFRecordWriter(path) as writer:
+            for video in videos:
+                encoded_video = next(encoded)
+                if isinstance(encoded_video, VideoError):
+                    skipped[os.fspath(video.path)] = encoded_video.reason
+                else:
+                    record, row = make_record(video, encoded_video, settings["rate"])
+                    writer.write(record)
+                    row["offsets"] = [end + FRAMING[0] + offset for offset in row["offsets"]]
+                    end += FRAMING[0] + len(record) + FRAMING[1]
+                    rows.append(row)
+                bar.update()
+        _write_json(f"{file}.json", {"bytes": end, "videos": rows, "skipped": skipped})
+    except FileNotFoundError:
+        if not _is_whole(folder, number):  # else another process wrote it, and cleared up
+            raise
 
 
 def _finish(folder, settings):
@@ -213,25 +229,12 @@ def _finish(folder, settings):
             f"None of the {len(skipped)} videos can be read. The first one: {path}: {reason}."
         )
     _write_json(os.path.join(folder, INDEX), {**settings, "complete": True})
+    for left in glob.glob(os.path.join(glob.escape(os.fspath(folder)), "shard-*.part")):
+        with contextlib.suppress(FileNotFoundError):  # of killed processes; there may be gigabytes
+            os.remove(left)
     return VideoShards(folder)
 
 
-@contextlib.contextmanager
-def _aside(path):
-    """Gives a path to write to, and renames it to what it should be when all is written."""
-    # Always the same name, unlike `zoo.files.aside`: what a killed run leaves, the next one writes
-    # over; a shard may have gigabytes.
-    aside = f"{path}.aside"
-    try:
-        yield aside
-        with open(aside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(aside)
-
-
 def _write_json(path, content):
-    with _aside(path) as aside, open(aside, "w", encoding="utf-8") as file:
+    with aside(path) as part, open(part, "w", encoding="utf-8") as file:
         json.dump(content, file)

@@ -25,6 +25,7 @@ DEMO = [  # photographs that may be shown, and the server that captions them
     "scikit-learn>=1.4,<2",
     "scikit-image>=0.24,<1",
 ]
+BENCH = ["torch>=2.13,<2.14"]  # the peers of the benchmarks
 TEST = [*TRAIN, *KERAS_CV, *DEMO, "pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.15,<1"]
 
 setup(
@@ -54,6 +55,7 @@ setup(
         "video": VIDEO,
         "demo": DEMO,
         "serve": SERVE,
+        "bench": BENCH,
         "test": TEST,
     },
     entry_points={"console_scripts": ["lrcn=zoo.cli:main"]},

@@ -508,3 +508,25 @@ def test_a_worker_with_other_settings_than_the_chief_is_refused(tmp_path, monkey
     with pytest.raises(ValueError, match="This worker and the chief differ in seed."):
         keep_settings(tmp_path / "others.json", settings, ["run"], strategy)
     assert not (tmp_path / "others.json").exists()
+
+
+def test_a_lost_data_service_ends_a_recipe_in_one_line():
+    def lose():
+        yield np.zeros(1)
+        raise ConnectionError("a worker was lost: give the command again")
+
+    def command(options):
+        spec = tf.TensorSpec((1,), tf.float64)
+        list(tf.data.Dataset.from_generator(lose, output_signature=spec))
+
+    with pytest.raises(SystemExit) as stopped:
+        training.run_command(argparse.Namespace(command=command))
+    assert stopped.value.code == "ConnectionError: a worker was lost: give the command again"
+
+
+def test_an_unknown_error_stays_an_error():
+    def command(options):
+        raise tf.errors.UnknownError(None, None, "out of luck")
+
+    with pytest.raises(tf.errors.UnknownError):
+        training.run_command(argparse.Namespace(command=command))

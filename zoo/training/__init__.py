@@ -25,6 +25,12 @@ def run_command(options):
             f"{error.message}\n\nAnother worker has ended. Give every worker its command again: "
             "the training goes on from the chief's last checkpoint."
         )
+    except tf.errors.UnknownError as error:
+        # What a pipeline raises in Python arrives as text, behind its traceback.
+        _, kind, reason = error.message.rpartition("ConnectionError: ")
+        if not kind:
+            raise
+        sys.exit(kind + reason.splitlines()[0])
     except (OSError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
 

@@ -12,9 +12,7 @@ import argparse
 
 import numpy as np
 import random_captioner as sizes
-from harness import OURS, PEER, compare, finish, print_head
-
-TOLERANCE = 1e-4  # of a loss, relative
+from harness import OURS, PEER, compare, finish, print_head, same_losses
 
 
 def main(arguments=None):
@@ -46,13 +44,6 @@ def main(arguments=None):
             )
         )
     finish(rows, options.json)
-
-
-def same_losses(ours, peers):
-    """Compares the losses of the first step."""
-    if not np.allclose(ours, peers, rtol=TOLERANCE):
-        return f"losses {ours} and {peers}"
-    return None
 
 
 def same_words(ours, peers):

@@ -19,6 +19,8 @@ import time
 
 HERE = pathlib.Path(__file__).parent
 OURS, PEER = "ours", "PyTorch"
+LOSS_TOLERANCE = 1e-4  # relative
+PIXEL_TOLERANCE = 1.0  # levels of 255, on average: decoders and resizing round differently
 PACKAGES = ("tensorflow", "keras", "torch", "numpy")
 
 
@@ -155,6 +157,21 @@ def machine():
     processor = next((x.split(": ")[1] for x in lines if x.startswith("model name")), "?")
     cores = len(os.sched_getaffinity(0))
     return f"{cores} threads, {processor}, {', '.join(versions)}"
+
+
+def same_losses(ours, peers):
+    """Compares the losses of the first step."""
+    if abs(ours - peers) > LOSS_TOLERANCE * abs(peers):
+        return f"losses {ours} and {peers}"
+    return None
+
+
+def same_pixels(ours, peers):
+    """Says how far apart two batches of pictures are on average, if that is too far."""
+    difference = abs(ours - peers).mean()
+    if ours.shape != peers.shape or difference > PIXEL_TOLERANCE:
+        return f"{difference:.2f} levels on average, more than {PIXEL_TOLERANCE}"
+    return None
 
 
 def run_alone(turn, rounds=5):

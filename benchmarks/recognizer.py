@@ -11,9 +11,7 @@ import argparse
 
 import numpy as np
 import random_recognizer as sizes
-from harness import OURS, PEER, compare, finish, print_head
-
-TOLERANCE = 1e-4  # of a loss, relative
+from harness import OURS, PEER, compare, finish, print_head, same_losses
 
 
 def main(arguments=None):
@@ -37,13 +35,6 @@ def main(arguments=None):
             )
         )
     finish(rows, options.json)
-
-
-def same_losses(ours, peers):
-    """Compares the losses of the first step."""
-    if not np.allclose(ours, peers, rtol=TOLERANCE):
-        return f"losses {ours} and {peers}"
-    return None
 
 
 def training_step(frozen):

@@ -128,7 +128,8 @@ def train_on(strategy, options, run):
             f"Training and validation name different classes: {source.class_names} and "
             f"{held_out.class_names}. Give both lists the same --classes FILE."
         )
-    training.check_batch_size(options.batch_size, strategy.num_replicas_in_sync)
+    for batch_size in (options.batch_size, FRAMES_A_BATCH):
+        training.check_batch_size(batch_size, strategy.num_replicas_in_sync)
     keras.config.set_dtype_policy(options.precision)
     keras.utils.set_random_seed(options.seed)
     encoders = FLOW_ENCODERS if options.modality == "flow" else ENCODERS

@@ -311,13 +311,10 @@ def test_help_imports_nothing_heavy():
         "atexit.register(lambda: print(*{name.partition('.')[0] for name in sys.modules}))\n"
         "zoo.cli.main(['--help'])"
     )
-    start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    seconds = time.monotonic() - start
     assert done.returncode == 0 and "data-service" in done.stdout
     heavy = {"tensorflow", "keras", "numpy", "PIL", "cv2", "av", "grpc", "h5py", "matplotlib"}
     assert not heavy & set(done.stdout.splitlines()[-1].split())
-    assert seconds < 2  # 0.2 on two idle cores; NumPy alone takes as long
 
 
 def test_find_pictures_keeps_named_files_in_their_order(pictures):

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset
 from torch_captioner import Captioner
-from torch_efficientnet import efficientnet_lite0
+from torch_efficientnet import efficientnet_lite0, fuse
 
 SIZE, BATCH_SIZE, WORKERS = 224, 32, 2
 BEAMS, LENGTH_PENALTY, UNKNOWN = 5, 1.0, 1  # as the preset decodes; `<unk>` is never written
@@ -47,6 +47,7 @@ def main(weights, folder):
         for name in state:  # the preset's encoder was fine-tuned
             if name in weights:
                 state[name].copy_(torch.from_numpy(weights[name]))
+    encoder = fuse(encoder)
     mean, deviation, projection, bias = (
         torch.from_numpy(weights[name])
         for name in ("mean", "deviation", "projection", "projection_bias")

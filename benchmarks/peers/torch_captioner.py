@@ -1,6 +1,6 @@
-"""LRCN-2f in PyTorch: the peer of `captioner_step.py`, `beam.py` and `captions.py`.
+"""LRCN-2f in PyTorch: the peer of `captioner.py` and `captions.py`.
 
-    python benchmarks/peers/captioner.py        # a training step of the paper's size, by itself
+    python benchmarks/peers/torch_captioner.py        # a training step of the paper's size, alone
 
 Written as PyTorch users write it: `nn.Embedding`, two `nn.LSTM`, the image beside the words in
 front of the second one, `nn.Linear`.

@@ -10,7 +10,7 @@ import sys
 
 import torch
 from torch import nn
-from torch_efficientnet import efficientnet_lite0
+from torch_efficientnet import efficientnet_lite0, fuse
 
 sys.path.append(str(pathlib.Path(__file__).parents[1]))
 import random_recognizer as sizes
@@ -22,7 +22,8 @@ class Recognizer(nn.Module):
 
     def __init__(self, frozen):
         super().__init__()
-        self.encoder, self.frozen = efficientnet_lite0(), frozen
+        encoder = efficientnet_lite0()
+        self.encoder, self.frozen = fuse(encoder) if frozen else encoder, frozen
         self.lstm = nn.LSTM(sizes.FEATURE_DIM, sizes.UNITS, batch_first=True)
         self.logits = nn.Linear(sizes.UNITS, sizes.CLASSES)
 

@@ -155,7 +155,7 @@ def image_batches(
     rng = np.random.default_rng([seed, epoch, 1])
     corners = rng.random((*order.shape, 2), dtype="float32") * np.float32(1 - CROP)
     mirrored = rng.integers(2, size=order.shape).astype(bool)
-    files = tf.constant([os.fsencode(path) for path in paths])
+    files = tf.constant([os.fsencode(os.path.abspath(path)) for path in paths])
     token_ids = tf.constant(token_ids)
 
     def look(image, corner, mirror):

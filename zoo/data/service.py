@@ -5,14 +5,16 @@ import functools
 import queue
 import socket
 import threading
+import time
 import urllib.parse
 
 import numpy as np
 import tensorflow as tf
 
 WAIT = 10  # seconds for the dispatcher to answer
-PATIENCE = 300  # seconds without a batch, before a worker counts as lost
-MOST_EARLY = 64  # batches that wait for an earlier one, before that counts as lost
+PATIENCE = 300  # seconds without the batch that is due, before a worker counts as lost
+MOST_EARLY = 64  # batches that wait in memory for an earlier one; then others are fetched slowly,
+PAUSE = 1  # seconds each
 
 
 def read_batches(drawn, read, service=None):
@@ -61,13 +63,17 @@ def _in_order(drawn, read, service):
         tf.data.experimental.service.ShardingPolicy.DYNAMIC, service, compression=None
     )
     early, due, num_batches = {}, 0, len(drawn[0])
-    for numbers, batch in _arriving(_read(drawn, read).apply(deal)):
-        early[int(numbers[0])] = batch
-        while due in early:
-            yield early.pop(due)
-            due += 1
-        if due == num_batches or len(early) > MOST_EARLY:
-            break
+    since = time.monotonic()  # when the last batch was yielded
+    with contextlib.closing(_arriving(_read(drawn, read).apply(deal))) as arriving:
+        for numbers, batch in arriving:
+            early[int(numbers[0])] = batch
+            while due in early:
+                yield early.pop(due)
+                due, since = due + 1, time.monotonic()
+            if due == num_batches or time.monotonic() - since > PATIENCE:
+                break
+            if len(early) > MOST_EARLY:
+                time.sleep(PAUSE)
     if due < num_batches:
         raise ConnectionError(
             f"Batch {due} of {num_batches} has not come from {service}: a worker was lost with it. "
@@ -78,22 +84,32 @@ def _in_order(drawn, read, service):
 
 def _arriving(batches):
     """Yields batches until none comes: TensorFlow itself waits for a lost worker for ever."""
-    arrived = queue.Queue(maxsize=1)
+    arrived, over = queue.Queue(maxsize=1), threading.Event()
+
+    def put(item):
+        while not over.is_set():
+            with contextlib.suppress(queue.Full):
+                return arrived.put(item, timeout=1)
 
     def fetch():
         try:
             for batch in batches:
-                arrived.put(batch)
-        except tf.errors.OpError as error:
-            arrived.put(error)
+                put(batch)
+                if over.is_set():
+                    return
+            put(None)
+        except Exception as error:  # whatever it is, it belongs to the thread that trains
+            put(error)
 
     threading.Thread(target=fetch, daemon=True).start()
-    with contextlib.suppress(queue.Empty):
-        while True:
-            batch = arrived.get(timeout=PATIENCE)
-            if isinstance(batch, tf.errors.OpError):
-                raise batch
-            yield batch
+    try:
+        with contextlib.suppress(queue.Empty):
+            while (batch := arrived.get(timeout=PATIENCE)) is not None:
+                if isinstance(batch, Exception):
+                    raise batch
+                yield batch
+    finally:
+        over.set()
 
 
 def _check_answer(service):

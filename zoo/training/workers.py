@@ -112,22 +112,24 @@ def follow_chief(strategy, variables):
 
 def _from_chief(strategy, values):
     """Gives the chief's values, as many and as large as this worker's own."""
-    values = [np.asarray(value) for value in values]
 
-    def tell():
+    def tell(value):
         device = tf.distribute.get_replica_context()
         on_chief = device.replica_id_in_sync_group == 0
-        said = []
-        for value in values:
-            kind = tf.float64 if np.issubdtype(value.dtype, np.floating) else tf.int64
-            value = tf.constant(value, kind)  # of a kind that can be added up
-            value = tf.where(on_chief, value, tf.zeros_like(value))
-            said.append(device.all_reduce(tf.distribute.ReduceOp.SUM, value))
-        return said
+        said = tf.where(on_chief, value, tf.zeros_like(value))
+        return device.all_reduce(tf.distribute.ReduceOp.SUM, said)
 
-    heard = tf.function(lambda: strategy.run(tell), autograph=False)()
-    heard = [strategy.experimental_local_results(value)[0].numpy() for value in heard]
-    return [new.astype(value.dtype) for new, value in zip(heard, values, strict=True)]
+    # One value at a time, of one shape: all in one graph take 30 times their memory.
+    hear = tf.function(
+        lambda value: strategy.run(tell, args=(value,)), autograph=False, reduce_retracing=True
+    )
+    heard = []
+    for value in map(np.asarray, values):
+        whole = np.issubdtype(value.dtype, np.integer) or value.dtype == bool
+        flat = value.ravel().astype("int64" if whole else "float64")  # what can be added up
+        said = strategy.experimental_local_results(hear(tf.constant(flat)))[0]
+        heard.append(said.numpy().astype(value.dtype).reshape(value.shape))
+    return heard
 
 
 def distribute(strategy, batches, epoch, first_batch):

@@ -69,9 +69,8 @@ def test_stopped_command_goes_on_where_it_was(clips, tmp_path, capsys, monkeypat
     code, out, _ = run(capsys, tmp_path / "out", *options(clips))
     assert code == 0 and "6 videos, 36 frames" in out and len(decoded) == 5
     one, other = VideoShards(tmp_path / "out"), VideoShards(tmp_path / "whole")
-    assert [one.read(row, [0, 3]) for row in range(6)] == [
-        other.read(row, [0, 3]) for row in range(6)
-    ]
+    for row in range(6):
+        assert one.read_jpegs(row, [0, 3]) == other.read_jpegs(row, [0, 3])
 
 
 def test_flow_has_one_image_less_a_video(clips, tmp_path, capsys):

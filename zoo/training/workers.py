@@ -99,7 +99,7 @@ def chief_says(strategy, value):
         return value
     text = np.frombuffer(json.dumps(value).encode(), "uint8")
     (length,) = _from_chief(strategy, [len(text)])
-    (text,) = _from_chief(strategy, [np.resize(text, length)])
+    (text,) = _from_chief(strategy, [np.resize(text, int(length))])
     return json.loads(text.tobytes())
 
 

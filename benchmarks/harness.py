@@ -42,20 +42,19 @@ class Side:
 
     def turn(self):
         """Runs one turn: what it returned, and its seconds."""
-        self._pipe.send("turn")
-        return self._answer()
+        return self._ask("turn")
 
     def close(self):
         """Ends the process: the most memory that it had, in MB, and seconds until it was ready."""
-        self._pipe.send("close")
-        answer = self._answer()
+        answer = self._ask("close")
         self._process.join()
         return answer
 
-    def _answer(self):
+    def _ask(self, what):
         try:
+            self._pipe.send(what)
             return self._pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             self._process.join()
             raise SystemExit(f"{self.function} failed: see above.") from None
 

@@ -525,6 +525,7 @@ def test_keras_cv_backbone_becomes_an_encoder():
     np.testing.assert_allclose(run(encoder, pictures(32)), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_saved_encoders_load_in_a_fresh_process(tmp_path):
     images = keras.Input((16, 16, 3))
     x = Preprocess(offset=[-104, -117, -123], channel_order="bgr")(images)

@@ -28,6 +28,7 @@ def a_run(**what):
     return benchmark.Run(**{**run, **what})
 
 
+@pytest.mark.slow
 def test_small_load_is_answered_through_a_swap_and_one_wrong_answer_is_found(cases, tmp_path):
     saved_models = shutil.copytree(captioner_export(), tmp_path / "saved_models")
     last = len(cases) - 1 - [case.status for case in cases[::-1]].index("ok")

@@ -257,6 +257,7 @@ def test_demo_serves_the_model_and_captions_photographs_of_other_packages(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+@pytest.mark.slow
 def test_a_demo_that_is_ended_ends_its_server(saved_models, tmp_path):
     with (
         pytest.raises(SystemExit) as stopped,

@@ -78,7 +78,8 @@ def run(capsys, *arguments):
     return (1, out, err + code) if isinstance(code, str) else (code, out, err)
 
 
-@pytest.mark.parametrize("name", ["model", pytest.param("labels_model", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["model", "labels_model"])
 def test_real_videos_go_from_files_through_training_and_a_server_to_sentences(
     name, request, data, clips, tmp_path, capsys
 ):

@@ -81,6 +81,7 @@ class TestPublishedScores:
         assert raw == references
 
     @pytest.mark.skipif(shutil.which("java") is None, reason="METEOR needs Java on the PATH")
+    @pytest.mark.slow
     def test_with_java_meteor_is_the_published_one_too(self, oracle):
         scores = score_captions(*oracle)  # words stay what they are under `plain_words`
         assert scores["meteor"] == pytest.approx(PUBLISHED_METEOR, abs=1e-9, rel=0)

@@ -277,6 +277,7 @@ def wait_and_kill(process, moment, log):
     assert process.exitcode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_ends_with_the_same_weights(finished, data, start, tmp_path):
     run, log = tmp_path / "run", tmp_path / "log"
     argv = arguments(data, run, "--patience", "1", "--checkpoint-seconds", "0")
@@ -462,9 +463,8 @@ def dtype_policy(name):
         keras.config.set_dtype_policy(before)
 
 
-@pytest.mark.parametrize(
-    "precision", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_trains_the_network_and_writes_captions(precision, data):
     paths = [str(data / f"{n}.png") for n in range(4)]
     token_ids = np.full((4, 2, 3), 5, "int32")

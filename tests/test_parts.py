@@ -116,6 +116,7 @@ def command(folder, out, number):
     return [sys.executable, "-c", PROGRAM, "prepare", out, *data, "--workers", "1"]
 
 
+@pytest.mark.slow
 def test_processes_that_are_killed_or_started_twice_spoil_nothing(folder, tmp_path, capsys):
     out = tmp_path / "parts"
     started = [

@@ -105,6 +105,7 @@ def test_describer_on_labels_reads_what_its_recogniser_sees(labels_run, data, tm
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_all_other_inputs_start_from_a_trained_recogniser_or_from_the_true_labels(
     labels_run, data, tmp_path, capsys
 ):
@@ -130,6 +131,7 @@ def test_all_other_inputs_start_from_a_trained_recogniser_or_from_the_true_label
     assert json.loads(again.read_text()) == noisy
 
 
+@pytest.mark.slow
 def test_labels_from_a_file_need_no_videos(data, tmp_path):
     entries = json.loads((data / "videos.json").read_text())[:-1]
     (tmp_path / "videos.json").write_text(json.dumps(entries))  # the videos are not beside it

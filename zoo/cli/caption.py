@@ -79,10 +79,13 @@ def caption_files(preset, paths, beam_size=None, n_best=1):
     sampler = dataclasses.replace(captioner.sampler, beam_size=beam_size, n_best=n_best)
     constraints = Constraints(forbidden_ids=(UNKNOWN,))
     captions = {}
-    batches = read_images(paths, captioner.image_encoder.input_shape[1]).batch(BATCH_SIZE)
+    encoder = captioner.image_encoder
+    batches = read_images(paths, encoder.input_shape[1]).batch(BATCH_SIZE)
+    # In the pipeline one batch is encoded while words are written about the last one.
+    batches = batches.map(lambda n, images: (n, encoder(images, training=False))).prefetch(2)
     with _progress(len(paths)) as bar:
-        for indices, images in batches.as_numpy_iterator():
-            decoded = captioner.generate(images, sampler, constraints=constraints)
+        for indices, features in batches.as_numpy_iterator():
+            decoded = captioner.generate(features, sampler, constraints=constraints)
             for index, *rows in zip(indices, *decoded, strict=True):
                 captions[int(index)] = [
                     {

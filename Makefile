@@ -12,8 +12,9 @@ demo: .venv/installed
 
 test: lint test-fast test-jax
 
+# A thread a process: the processes of two workers would take them from each other.
 test-fast: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The networks and the decoding once more, where TensorFlow is not installed.
 test-jax: .venv-jax/installed

@@ -82,7 +82,7 @@ def caption_files(preset, paths, beam_size=None, n_best=1):
     encoder = captioner.image_encoder
     batches = read_images(paths, encoder.input_shape[1]).batch(BATCH_SIZE)
     # In the pipeline one batch is encoded while words are written about the last one.
-    batches = batches.map(lambda n, images: (n, encoder(images, training=False))).prefetch(2)
+    batches = batches.map(lambda n, images: (n, encoder(images, training=False))).prefetch(16)
     with _progress(len(paths)) as bar:
         for indices, features in batches.as_numpy_iterator():
             decoded = captioner.generate(features, sampler, constraints=constraints)

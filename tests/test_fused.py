@@ -96,6 +96,17 @@ def test_what_is_saved_stays_as_it_was(tmp_path, ending):
     np.testing.assert_allclose(features(plain), features(network), rtol=1e-5, atol=1e-6)
 
 
+def test_a_normalisation_over_another_axis_is_left_alone():
+    image = keras.Input((12, 12, 3))
+    x = layers.BatchNormalization(axis=1)(layers.Conv2D(3, 1, use_bias=False)(image))
+    network = keras.Model(image, layers.GlobalAveragePooling2D()(x))
+    rng = np.random.default_rng(4)
+    network.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in network.get_weights()])
+    expected = features(network)
+    fuse_batch_normalization(network)
+    np.testing.assert_allclose(features(network), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_model_with_a_call_of_its_own_is_left_alone():
     class Twice(keras.Model):
         def call(self, inputs, training=False):

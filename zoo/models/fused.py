@@ -22,10 +22,10 @@ def fuse_batch_normalization(network):
     convolutions = {}  # id of an output -> (the output, convolution, its input)
 
     def call(layer, x, *args, **kwargs):
-        if type(layer) is layers.BatchNormalization and id(x) in convolutions:
-            _, convolution, x = convolutions[id(x)]
-            if layer.axis in (-1, convolution.output.ndim - 1):
-                return FusedConvolution(convolution, layer)(x)
+        over_channels = type(layer) is layers.BatchNormalization and layer.axis in (-1, 3)
+        if over_channels and id(x) in convolutions:
+            _, convolution, before = convolutions[id(x)]
+            return FusedConvolution(convolution, layer)(before)
         outputs = fuse_batch_normalization(layer)(x, *args, **kwargs)
         if type(layer) in (layers.Conv2D, layers.DepthwiseConv2D) and _is_linear(layer):
             convolutions[id(outputs)] = outputs, layer, x

@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 import random_captioner as sizes
-from harness import OURS, PEER, compare, finish, print_head, same_losses
+from harness import both, compare, finish, print_head, same_losses
 
 
 def main(arguments=None):
@@ -24,20 +24,16 @@ def main(arguments=None):
     rows = [
         compare(
             f"training step, {sizes.BATCH_SIZE} captions of {sizes.WORDS} words",
-            {OURS: ("captioner:training_step", {}), PEER: ("torch_captioner:training_step", {})},
+            both("captioner", "training_step"),
             same_losses,
             goal=1.15,
         )
     ]
     for images in (1, 32):
-        settings = {"images": images}
         rows.append(
             compare(
                 f"beam 5 from features, {images} images",
-                {
-                    OURS: ("captioner:beam_search", settings),
-                    PEER: ("torch_captioner:beam_search", settings),
-                },
+                both("captioner", "beam_search", images=images),
                 same_words,
                 goal=1.3,
                 rounds=15,

@@ -78,6 +78,14 @@ def _work(pipe, function, settings):
     pipe.send((peak, ready))
 
 
+def both(benchmark, function, **settings):
+    """Gives `compare` the same function of a benchmark and of its peer, by their names."""
+    return {
+        OURS: (f"{benchmark}:{function}", settings),
+        PEER: (f"torch_{benchmark}:{function}", settings),
+    }
+
+
 def compare(title, sides, same, goal, rounds=7, peer=PEER):
     """Times two sides in turns, and prints a row of a table.
 

@@ -11,7 +11,7 @@ import argparse
 
 import numpy as np
 import random_recognizer as sizes
-from harness import OURS, PEER, compare, finish, print_head, same_losses
+from harness import both, compare, finish, print_head, same_losses
 
 
 def main(arguments=None):
@@ -22,14 +22,10 @@ def main(arguments=None):
     print_head()
     rows = []
     for frozen, title, goal in ((True, "frozen CNN", 1.1), (False, "end to end", 0.95)):
-        settings = {"frozen": frozen}
         rows.append(
             compare(
                 f"training step, {title}",
-                {
-                    OURS: ("recognizer:training_step", settings),
-                    PEER: ("torch_recognizer:training_step", settings),
-                },
+                both("recognizer", "training_step", frozen=frozen),
                 same_losses,
                 goal,
             )

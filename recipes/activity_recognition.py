@@ -53,7 +53,7 @@ from zoo.training.activity import classify_videos, feature_statistics
 from zoo.training.activity_report import write_report
 from zoo.training.curves import draw_curves
 from zoo.training.resume import fit_stage, keep_settings
-from zoo.training.whole_batch import Adam, CaffeSGD, StepCrossEntropy
+from zoo.training.whole_batch import CaffeSGD, StepCrossEntropy, cosine_adam
 from zoo.training.workers import is_chief, run_folder
 
 FROM_SCRATCH = "small_cnn"  # the encoder without ImageNet weights
@@ -378,11 +378,7 @@ def compile_recognizer(model, options, rate, batches, name):
             gradient_accumulation_steps=options.accumulate,
         )
     else:
-        steps = -(-batches // (options.accumulate or 1))
-        schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
-        optimizer = Adam(
-            schedule, global_clipnorm=5.0, gradient_accumulation_steps=options.accumulate
-        )
+        optimizer = cosine_adam(rate, batches, options.accumulate)
     model.compile(optimizer, StepCrossEntropy(), jit_compile=training.jit_compile())
 
 

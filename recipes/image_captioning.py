@@ -40,7 +40,7 @@ from zoo.training.cider import CiderTraining, caption_reward
 from zoo.training.curves import draw_curves
 from zoo.training.report import evaluate_captioner, generated_cider, write_report
 from zoo.training.resume import fit_stage, keep_settings
-from zoo.training.whole_batch import SGD, Adam, StepCrossEntropy
+from zoo.training.whole_batch import SGD, StepCrossEntropy, cosine_adam
 from zoo.training.workers import is_chief, run_folder
 from zoo.vocabulary import UNKNOWN, Vocabulary, has_word
 
@@ -183,7 +183,7 @@ def train_on(strategy, options, run):
                 Constraints(forbidden_ids=(UNKNOWN,)),
             )
             model.compile(
-                optimizer(options.cider_rate, steps * options.cider_epochs, options.accumulate),
+                cosine_adam(options.cider_rate, steps * options.cider_epochs, options.accumulate),
                 jit_compile=training.jit_compile(),
             )
         batches = functools.partial(
@@ -281,12 +281,6 @@ def images_in_batch(captions):
     return max(captions // 4, 1)
 
 
-def optimizer(rate, batches, accumulate=None):
-    """Adam with a cosine schedule and clipped gradients."""
-    schedule = keras.optimizers.schedules.CosineDecay(rate, -(-batches // (accumulate or 1)))
-    return Adam(schedule, global_clipnorm=5.0, gradient_accumulation_steps=accumulate)
-
-
 def paper_optimizer(rate, clipnorm, accumulate=None):
     """SGD with momentum, halved every 20,000 steps, as the authors' solvers have it."""
     schedule = keras.optimizers.schedules.ExponentialDecay(rate, 20_000, 0.5, staircase=True)
@@ -300,7 +294,7 @@ def compile_teaching(model, options, rate, batches, paper_clipnorm):
     model.compile(
         paper_optimizer(rate, paper_clipnorm, options.accumulate)
         if options.paper
-        else optimizer(rate, batches, options.accumulate),
+        else cosine_adam(rate, batches, options.accumulate),
         StepCrossEntropy(),
         loss_weights=20.0 if options.paper else None,  # the authors' loss counts 20 times
         jit_compile=training.jit_compile(),

@@ -59,7 +59,7 @@ from zoo.training.curves import draw_curves
 from zoo.training.report import evaluate_captioner, generated_cider
 from zoo.training.resume import fit_stage, keep_settings
 from zoo.training.role_labels import read_labels
-from zoo.training.whole_batch import Adam, StepCrossEntropy
+from zoo.training.whole_batch import StepCrossEntropy, cosine_adam
 from zoo.training.workers import is_chief, run_folder
 from zoo.vocabulary import Vocabulary
 
@@ -235,7 +235,7 @@ def teach_pictures(options, strategy, encoder, fit):
         model = keras.Model(encoder.input, [head(encoder.output) for head in heads])
         steps = -(-len(digits) // PICTURES_A_BATCH) * options.picture_epochs
         what = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        adam = optimizer(PICTURE_RATE, steps, options.accumulate)
+        adam = cosine_adam(PICTURE_RATE, steps, options.accumulate)
         model.compile(adam, [what, "mean_squared_error"], jit_compile=training.jit_compile())
     fit("pictures", model, batches, options.picture_epochs)
 
@@ -270,7 +270,7 @@ def train_recognizer(options, strategy, encoder, seen, held_out, roles, fit):
         with strategy.scope():
             model = recognizer.on_features()
             steps = -(-len(labels) // options.batch_size) * options.role_epochs
-            adam = optimizer(options.learning_rate, steps, options.accumulate)
+            adam = cosine_adam(options.learning_rate, steps, options.accumulate)
             model.compile(adam, jit_compile=training.jit_compile())
         batches = functools.partial(
             role_batches, *seen.sequences(), labels, options.batch_size, options.seed
@@ -280,7 +280,7 @@ def train_recognizer(options, strategy, encoder, seen, held_out, roles, fit):
         unfreeze(encoder, options)
         with strategy.scope():
             steps = -(-len(labels) // options.fine_tune_batch_size) * options.role_fine_tune_epochs
-            adam = optimizer(options.fine_tune_rate, steps, options.accumulate)
+            adam = cosine_adam(options.fine_tune_rate, steps, options.accumulate)
             recognizer.compile(adam, jit_compile=training.jit_compile())
         batches = batches_from_pixels(options, seen, encoder, labels)
         epochs = options.role_fine_tune_epochs
@@ -382,15 +382,9 @@ def batches_from_pixels(options, split, encoder, targets):
     )
 
 
-def optimizer(rate, batches, accumulate=None):
-    """Adam with a cosine schedule and clipped gradients."""
-    schedule = keras.optimizers.schedules.CosineDecay(rate, -(-batches // (accumulate or 1)))
-    return Adam(schedule, global_clipnorm=5.0, gradient_accumulation_steps=accumulate)
-
-
 def compile_teaching(model, options, rate, batches):
     """Compiles for cross-entropy of the next word, averaged over words that are there."""
-    adam = optimizer(rate, batches, options.accumulate)
+    adam = cosine_adam(rate, batches, options.accumulate)
     model.compile(adam, StepCrossEntropy(), jit_compile=training.jit_compile())
 
 

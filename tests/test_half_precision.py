@@ -32,7 +32,7 @@ def recognizer(options):
 
 def role_recognizer(options):
     model = zoo.semantic_role_recognizer(FEATURES, [WORDS] * STEPS, lstm_units=6).on_features()
-    model.compile(video_description.optimizer(0.01, 10, options.accumulate), jit_compile=False)
+    model.compile(video_description.cosine_adam(0.01, 10, options.accumulate), jit_compile=False)
     return model, {"features": features(4, 3), "num_frames": np.array([3, 2, 1, 3])}
 
 

@@ -489,7 +489,7 @@ def test_half_precision_trains_the_network_and_writes_captions(precision, data):
             return (token_ids == 5).mean(1).astype("float32")
 
         rewarded = CiderTraining(captioner.decoder, Sampling(num_samples=2, n_best=2), reward)
-        rewarded.compile(recipe.optimizer(0.01, 10), jit_compile=False)
+        rewarded.compile(recipe.cosine_adam(0.01, 10), jit_compile=False)
         weights = captioner.decoder.logits.kernel
         was = np.array(weights)
         uniforms = np.random.default_rng(0).random((2, 2, 4), "float32")

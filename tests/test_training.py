@@ -73,7 +73,10 @@ class Interrupt(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.left -= 1
         if self.left == 0:
-            raise KeyboardInterrupt
+            self.interrupt()
+
+    def interrupt(self):
+        raise KeyboardInterrupt
 
 
 def fit(model, folder, epochs=EPOCHS, **options):

@@ -8,24 +8,18 @@ import signal
 
 import keras
 import numpy as np
-from test_training import SGD, Adam, cider_training, compiled, made_up_batches, values
+from test_training import SGD, Adam, Interrupt, cider_training, compiled, made_up_batches, values
 
 from zoo import training
 from zoo.training.resume import fit_resumably
 from zoo.training.workers import is_chief, run_folder
 
 
-class Killed(keras.callbacks.Callback):
+class Killed(Interrupt):
     """Kills this process, as the kernel would, behind the n-th batch."""
 
-    def __init__(self, batches):
-        super().__init__()
-        self.left = batches
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def interrupt(self):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def train_on_words(strategy, folder, callbacks=(), epochs=3, accumulate=None):

@@ -6,8 +6,7 @@ import sys
 
 from zoo.cli.arguments import add_shard, add_videos, frame_size, read_videos
 
-FRAME_SIZE = (240, 320)  # that of the recipes, as the rate is
-RATE_OF_DESCRIBED = 3.0
+RATE_OF_DESCRIBED = 3.0  # frames per second, as the recipe's
 
 
 def add_parser(commands):
@@ -132,6 +131,7 @@ def _encoder(options, vgg16_layer):
     import keras
 
     from zoo import training
+    from zoo.data.clips import FRAME_SIZE
     from zoo.models.backbones import efficientnet_lite0, vgg16
     from zoo.presets import from_run
 

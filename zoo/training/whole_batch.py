@@ -108,6 +108,18 @@ class Adam(_StepsOnWholeBatch, keras.optimizers.Adam):
     """`keras.optimizers.Adam` whose `global_clipnorm` is that of the whole batch's gradient."""
 
 
+def cosine_adam(rate, batches, accumulate=None):
+    """Gives `Adam` as the recipes train: a cosine schedule over all steps, clipped gradients.
+
+    Args:
+        rate: First learning rate.
+        batches: Batches of the whole training.
+        accumulate: Batches a step, or None for one.
+    """
+    schedule = keras.optimizers.schedules.CosineDecay(rate, -(-batches // (accumulate or 1)))
+    return Adam(schedule, global_clipnorm=5.0, gradient_accumulation_steps=accumulate)
+
+
 class SGD(_StepsOnWholeBatch, keras.optimizers.SGD):
     """`keras.optimizers.SGD` whose `global_clipnorm` is that of the whole batch's gradient."""
 

@@ -46,6 +46,7 @@ setup(
         "tensorflow-serving-api>=2.21,<2.22",
         "numpy>=2.0,<3",
         "pillow>=10",
+        "protobuf>=6.31.1,<8",
         "tqdm>=4.66,<5",
     ],
     extras_require={

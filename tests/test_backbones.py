@@ -12,17 +12,15 @@ import keras
 import numpy as np
 import pytest
 from keras.applications import densenet, mobilenet_v2, mobilenet_v3, resnet
+from made_pictures import pictures, run
 
-from zoo.models import caffe_backbones
 from zoo.models.backbones import (
-    caffenet,
-    caffenet_hybrid,
     check_image_encoder,
     efficientnet_lite0,
     efficientnet_lite2,
     image_encoder,
-    vgg16,
 )
+from zoo.models.caffe_backbones import LocalResponseNormalization
 from zoo.models.efficientnet_lite import read_imagenet_weights
 from zoo.models.preprocess import Preprocess, preprocess_layer
 from zoo.models.torch_weights import read_torch_weights
@@ -43,17 +41,6 @@ PYTORCH_SCORES = (
     {506: 7.11827, 616: 5.521933, 905: 5.048158, 823: 4.504431, 749: 4.418882},
     {506: 6.760672, 823: 5.585041, 616: 5.266827, 905: 5.123682, 659: 4.415326},
 )
-
-
-def pictures(size):
-    """Two pictures made by counting alone, the same on every machine: `(2, size, size, 3)`."""
-    y, x, c = np.meshgrid(np.arange(size), np.arange(size), np.arange(3), indexing="ij")
-    picture = (x * x + 3 * y * y + 5 * x * y + 40 * c * (x + 2 * y)) // 64 % 256
-    return np.stack([picture, picture[::-1, ::-1]]).astype("float32")
-
-
-def run(model, images, **kwargs):
-    return keras.ops.convert_to_numpy(model(images, **kwargs))
 
 
 @pytest.fixture(scope="module")
@@ -177,230 +164,6 @@ def test_changed_or_huge_file_of_weights_is_not_unpickled(tmp_path, monkeypatch)
     monkeypatch.setattr("zoo.models.torch_weights.MAX_BYTES", 10)
     with pytest.raises(ValueError, match="at most 10"):
         read_torch_weights(path, digest)
-
-
-def test_channels_are_normalised_as_in_caffe():
-    x = np.random.default_rng(0).normal(scale=100, size=(2, 3, 4, 11)).astype("float32")
-    expected = np.empty_like(x)
-    for channel in range(11):
-        window = x[..., max(channel - 2, 0) : channel + 3].astype("float64")
-        expected[..., channel] = x[..., channel] / (1 + 1e-4 / 5 * (window**2).sum(-1)) ** 0.75
-    layer = caffe_backbones.LocalResponseNormalization()
-    np.testing.assert_allclose(run(layer, x), expected, rtol=1e-5)
-
-
-def test_caffenet_is_the_caffenet_of_caffe():
-    encoder = caffenet("fc8")
-    assert encoder.count_params() == 60_965_224
-    shapes = {layer.name: layer.output.shape[1:] for layer in encoder.layers}
-    assert shapes["conv1"] == (55, 55, 96)
-    assert shapes["norm1"] == (27, 27, 96)
-    assert shapes["norm2"] == (13, 13, 256)
-    assert shapes["pool5"] == (6, 6, 256)
-    assert shapes["fc6"] == shapes["fc7"] == (4096,)
-    assert encoder.get_layer("conv2").kernel.shape == (5, 5, 48, 256)  # two groups
-    image = np.full((1, 227, 227, 3), [123.0, 117.0, 104.0], "float32")
-    assert np.abs(run(encoder.get_layer("preprocess"), image)).max() == 0
-    fc7 = keras.Model(encoder.input, encoder.get_layer("fc7").output)
-    features = run(fc7, pictures(227))
-    assert features.min() == 0 and features.max() > 0
-    kernel, bias = (keras.ops.convert_to_numpy(w) for w in encoder.get_layer("fc8").weights)
-    expected = features @ kernel + bias
-    np.testing.assert_allclose(run(encoder, pictures(227)), expected, rtol=1e-3, atol=1e-3)
-    assert np.abs(run(encoder, pictures(227), training=True) - expected).max() > 1e-3  # dropout
-    with pytest.raises(ValueError, match='"fc7" or "fc8", got \'fc5\''):
-        caffenet("fc5")
-
-
-def test_caffenet_hybrid_is_the_network_of_the_paper():
-    encoder = caffenet_hybrid()
-    shapes = {layer.name: layer.output.shape[1:] for layer in encoder.layers}
-    assert shapes["conv1"] == (111, 111, 96)
-    assert shapes["norm1"] == (55, 55, 96)
-    assert shapes["conv2"] == (26, 26, 384)
-    assert shapes["norm2"] == (13, 13, 384)  # Caffe rounds up; 12 otherwise
-    assert shapes["conv3"] == shapes["conv4"] == (13, 13, 512)
-    assert shapes["conv5"] == (13, 13, 384)
-    assert shapes["pool5"] == (6, 6, 384)
-    assert shapes["flatten"] == (13_824,)
-    assert encoder.output_shape == (None, 4096)
-    kernels = {w.path: w.shape for w in encoder.weights if w.name == "kernel"}
-    assert kernels == {
-        "conv1/kernel": (7, 7, 3, 96),
-        "conv2/kernel": (5, 5, 48, 384),  # two groups
-        "conv3/kernel": (3, 3, 384, 512),
-        "conv4/kernel": (3, 3, 256, 512),
-        "conv5/kernel": (3, 3, 256, 384),
-        "fc6/kernel": (13_824, 4096),
-    }
-    with pytest.raises(ValueError, match='"fc6" or "fc7", got \'fc8\''):
-        caffenet_hybrid("fc8")
-
-
-def test_caffenet_hybrid_begins_as_the_authors_filled_it():
-    encoder = caffenet_hybrid("fc7")
-    for layer in encoder.layers:
-        for weight in layer.weights:
-            values = keras.ops.convert_to_numpy(weight)
-            if weight.name == "bias":
-                np.testing.assert_array_equal(values, np.float32(0.1))
-            else:
-                assert abs(values.mean()) < 5e-4
-                assert values.std() == pytest.approx(0.01, rel=0.03)
-    drawn = [keras.ops.convert_to_numpy(encoder.get_layer(n).kernel) for n in ("fc6", "fc7")]
-    assert np.abs(drawn[0][:9] - drawn[1][:9]).max() > 0  # a seed each
-
-
-def test_mean_pixel_of_the_hybrid_may_be_that_of_flow():
-    image = np.full((1, 227, 227, 3), [128.68, 116.779, 103.939], "float32")
-    assert np.abs(run(caffenet_hybrid().get_layer("preprocess"), image)).max() == 0
-    still = np.full((1, 227, 227, 3), 128.0, "float32")
-    encoder = caffenet_hybrid(mean_pixel=(128, 128, 128))
-    assert np.abs(run(encoder.get_layer("preprocess"), still)).max() == 0
-
-
-# The convolutions as Caffe is told them: name, type, parameters.
-CAFFENET = [
-    ("conv1", "Convolution", "num_output: 96 kernel_size: 11 stride: 4"),
-    ("pool1", "Pooling", "pool: MAX kernel_size: 3 stride: 2"),
-    ("norm1", "LRN", "local_size: 5 alpha: 0.0001 beta: 0.75"),
-    ("conv2", "Convolution", "num_output: 256 kernel_size: 5 pad: 2 group: 2"),
-    ("pool2", "Pooling", "pool: MAX kernel_size: 3 stride: 2"),
-    ("norm2", "LRN", "local_size: 5 alpha: 0.0001 beta: 0.75"),
-    ("conv3", "Convolution", "num_output: 384 kernel_size: 3 pad: 1"),
-    ("conv4", "Convolution", "num_output: 384 kernel_size: 3 pad: 1 group: 2"),
-    ("conv5", "Convolution", "num_output: 256 kernel_size: 3 pad: 1 group: 2"),
-    ("pool5", "Pooling", "pool: MAX kernel_size: 3 stride: 2"),
-]
-HYBRID = [
-    ("conv1", "Convolution", "num_output: 96 kernel_size: 7 stride: 2"),
-    ("pool1", "Pooling", "pool: MAX kernel_size: 3 stride: 2"),
-    ("norm1", "LRN", "local_size: 5 alpha: 0.0001 beta: 0.75"),
-    ("conv2", "Convolution", "num_output: 384 kernel_size: 5 stride: 2 group: 2"),
-    ("pool2", "Pooling", "pool: MAX kernel_size: 3 stride: 2"),
-    ("norm2", "LRN", "local_size: 5 alpha: 0.0001 beta: 0.75"),
-    ("conv3", "Convolution", "num_output: 512 kernel_size: 3 pad: 1"),
-    ("conv4", "Convolution", "num_output: 512 kernel_size: 3 pad: 1 group: 2"),
-    ("conv5", "Convolution", "num_output: 384 kernel_size: 3 pad: 1 group: 2"),
-    ("pool5", "Pooling", "pool: MAX kernel_size: 3 stride: 2"),
-]
-
-
-def caffe_files(tmp_path, table, weights):
-    """Writes a network as Caffe keeps it; `weights`: layer -> [kernel, bias], in Caffe's layout."""
-
-    def field(number, value):
-        return varint(number << 3 | 2) + varint(len(value)) + value
-
-    def varint(number):
-        more, last = number >> 7, number & 127
-        return bytes([last | 128]) + varint(more) if more else bytes([last])
-
-    def blob(values):
-        shape = field(1, b"".join(varint(size) for size in values.shape))
-        return field(5, values.astype("<f4").tobytes()) + field(7, shape)
-
-    text = 'input: "data" input_shape { dim: 2 dim: 3 dim: 227 dim: 227 }\n'
-    binary, bottom = b"", "data"
-    for name, kind, parameters in table:
-        parameter = {"Convolution": "convolution_param", "Pooling": "pooling_param"}
-        ends = f'bottom: "{bottom}" top: "{name}"'
-        options = f"{parameter.get(kind, 'lrn_param')} {{ {parameters} }}"
-        text += f'layer {{ name: "{name}" type: "{kind}" {ends} {options} }}\n'
-        if kind == "Convolution":
-            text += f'layer {{ name: "r{name}" type: "ReLU" bottom: "{name}" top: "{name}" }}\n'
-            blobs = b"".join(field(7, blob(values)) for values in weights[name])
-            layer = field(1, name.encode()) + field(2, kind.encode()) + blobs
-            binary += field(100, layer)
-        bottom = name
-    (tmp_path / "net.prototxt").write_text(text)
-    (tmp_path / "net.caffemodel").write_bytes(binary)
-    return str(tmp_path / "net.prototxt"), str(tmp_path / "net.caffemodel")
-
-
-@pytest.mark.parametrize(
-    ("build", "table", "mean"),
-    [(caffenet, CAFFENET, (104, 117, 123)), (caffenet_hybrid, HYBRID, (103.939, 116.779, 128.68))],
-)
-def test_convolutions_equal_a_reader_of_caffe_files(build, table, mean, tmp_path):
-    dnn = pytest.importorskip("cv2").dnn  # has an implementation of its own for Caffe's networks
-    encoder, rng, weights = build("fc6"), np.random.default_rng(0), {}
-    for name in ("conv1", "conv2", "conv3", "conv4", "conv5"):
-        layer = encoder.get_layer(name)
-        spread = np.sqrt(2 / np.prod(layer.kernel.shape[:3]))
-        kernel = rng.normal(scale=spread, size=layer.kernel.shape).astype("float32")
-        bias = rng.normal(size=layer.bias.shape).astype("float32")
-        layer.set_weights([kernel, bias])
-        weights[name] = [kernel.transpose(3, 2, 0, 1), bias]
-    net = dnn.readNetFromCaffe(*caffe_files(tmp_path, table, weights))
-    images = pictures(227)
-    net.setInput((images[..., ::-1] - np.float32(mean)).transpose(0, 3, 1, 2).copy())
-    names = [name for name, kind, _ in table if kind != "Convolution"]
-    ours = keras.Model(encoder.input, [encoder.get_layer(name).output for name in names])
-    for name, values, expected in zip(names, ours(images), net.forward(names), strict=True):
-        values, expected = keras.ops.convert_to_numpy(values), expected.transpose(0, 2, 3, 1)
-        assert values.shape == expected.shape, name
-        assert np.abs(values - expected).max() < 1e-4 * np.abs(expected).max(), name
-
-
-@pytest.mark.parametrize("build", [caffenet, caffenet_hybrid])
-def test_features_fc6_are_rectified_and_never_dropped(build):
-    encoder, images = build("fc6"), pictures(227)
-    features = run(encoder, images)
-    assert features.shape == (2, 4096)
-    assert features.min() == 0 and features.max() > 0
-    assert encoder.layers[-1].name == "fc6"
-    np.testing.assert_array_equal(run(encoder, images, training=True), features)
-
-
-def test_fc7_reads_fc6_of_which_half_is_dropped_in_training():
-    encoder, images = caffenet_hybrid("fc7"), pictures(227)
-    fc6 = run(keras.Model(encoder.input, encoder.get_layer("fc6").output), images)
-    kernel, bias = encoder.get_layer("fc7").get_weights()
-    features = run(encoder, images)
-    expected = np.maximum(fc6 @ kernel + bias, 0)
-    np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-3)
-    assert encoder.get_layer("drop6").rate == 0.5
-    assert np.abs(run(encoder, images, training=True) - features).max() > 1e-3
-
-
-def test_hybrid_reads_its_weights_from_a_file(tmp_path):
-    first = caffenet_hybrid()
-    first.save_weights(tmp_path / "hybrid.weights.h5")
-    second = caffenet_hybrid(weights=str(tmp_path / "hybrid.weights.h5"))
-    np.testing.assert_array_equal(run(second, pictures(227)), run(first, pictures(227)))
-
-
-def test_vgg16_equals_keras_applications_after_its_preprocessing(monkeypatch, tmp_path):
-    networks = []
-
-    def small_vgg16(**kwargs):
-        networks.append(keras_vgg16(input_shape=(32, 32, 3), **kwargs))
-        return networks[-1]
-
-    keras_vgg16 = keras.applications.VGG16
-    monkeypatch.setattr(keras.applications, "VGG16", small_vgg16)
-    encoder, images = vgg16("fc8"), pictures(32)
-    expected = run(networks[0], keras.applications.vgg16.preprocess_input(images.copy()))
-    assert expected.shape == (2, 1000)
-    np.testing.assert_allclose(run(encoder, images), expected, rtol=1e-4, atol=1e-4)
-    networks[0].save_weights(tmp_path / "vgg16.weights.h5")
-    features = run(vgg16("fc7", weights=tmp_path / "vgg16.weights.h5"), images)
-    assert features.shape == (2, 4096)
-    fc6 = run(vgg16("fc6", weights=tmp_path / "vgg16.weights.h5"), images)
-    kernel, bias = (keras.ops.convert_to_numpy(w) for w in networks[0].layers[-2].weights)
-    np.testing.assert_allclose(np.maximum(fc6 @ kernel + bias, 0), features, rtol=1e-3, atol=1e-3)
-    kernel, bias = (keras.ops.convert_to_numpy(w) for w in networks[0].layers[-1].weights)
-    np.testing.assert_allclose(features @ kernel + bias, expected, rtol=1e-3, atol=1e-3)
-
-
-def test_failed_download_says_how_to_go_on(monkeypatch):
-    def offline(**kwargs):
-        raise Exception("URL fetch failure on https://...")
-
-    monkeypatch.setattr(keras.applications, "VGG16", offline)
-    with pytest.raises(OSError, match="efficientnet_lite0"):
-        vgg16(weights="imagenet")
 
 
 @pytest.mark.parametrize(
@@ -529,7 +292,7 @@ def test_keras_cv_backbone_becomes_an_encoder():
 def test_saved_encoders_load_in_a_fresh_process(tmp_path):
     images = keras.Input((16, 16, 3))
     x = Preprocess(offset=[-104, -117, -123], channel_order="bgr")(images)
-    x = caffe_backbones.LocalResponseNormalization()(x)
+    x = LocalResponseNormalization()(x)
     x = keras.layers.Conv2D(4, 3, groups=1)(x)
     models = {
         "lite0": efficientnet_lite0(weights=None, input_size=16),

@@ -20,6 +20,7 @@ WALLS = {
     "vocabulary": (set(), set()),
     "decoding": (set(), {"keras", "numpy"}),  # gets a step function, never a model
     "models": ({"decoding", "vocabulary"}, {"keras", "numpy"}),
+    "models.caffe_backbones": ({"caffe"}, {"keras"}),  # takes Caffe's files of ImageNet weights
     "data": ({"vocabulary"}, {"numpy", "tensorflow", "tqdm"}),  # no network, no Keras
     "data.captions": ({"vocabulary"}, {"numpy", "tensorflow", "tensorflow_text"}),
     "data.video_extra": (set(), {"av", "cv2"}),  # videos, flow and shards get them from there
@@ -38,7 +39,8 @@ WALLS = {
         {"google", "grpc", "grpc_health", "keras", "numpy", "prometheus_client", "starlette"}
         | {"tensorflow", "tensorflow_serving", "uvicorn"},
     ),
-    "caffe": ({"models", "presets"}, {"keras", "numpy"}),
+    "caffe": (set(), {"google", "keras", "numpy"}),  # Caffe's files and layouts; no networks
+    "caffe.convert": ({"models", "presets", "vocabulary"}, {"keras"}),  # the authors' models
     "cli": (EVERY_ROOM, {"PIL", "matplotlib", "numpy", "tensorflow", "tqdm"}),
     "cli.features": (EVERY_ROOM, {"keras", "numpy"}),  # sets the precision, as the recipes do
 }

@@ -7,6 +7,12 @@ from zoo.models.preprocess import Preprocess
 
 MEAN_PIXEL = (104.0, 117.0, 123.0)  # blue, green, red, as the authors subtract it for captions
 HYBRID_MEAN_PIXEL = (103.939, 116.779, 128.68)  # the same, for their LSTMs on RGB video
+VGG_MEAN_PIXEL = (103.939, 116.779, 123.68)  # the same, of VGG-16's own authors
+VGG_SIDE = 224  # pixels
+# Layer of keras.applications -> of Caffe.
+VGG_NAMES = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"} | {
+    f"block{block}_conv{n}": f"conv{block}_{n}" for block in range(1, 6) for n in range(1, 4)
+}
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -44,13 +50,16 @@ class LocalResponseNormalization(layers.Layer):
         return input_shape
 
 
-def caffenet(features="fc7", weights=None, name="caffenet"):
+def caffenet(features="fc7", weights=None, mean_pixel=MEAN_PIXEL, name="caffenet"):
     """Builds CaffeNet, the CNN of the paper's first captioners. Layers are named as in Caffe.
 
     Args:
         features: `"fc6"` or `"fc7"`, 4096 numbers after the ReLU, or `"fc8"`, 1000 raw class
             scores; the authors' captioners read fc8.
-        weights: `None` for random ones, or the path of a `.weights.h5` file.
+        weights: `None` for random ones, or the path of a `.weights.h5` file, or of a
+            `.caffemodel`: `bvlc_reference_caffenet.caffemodel`, or another file with the layers
+            that are needed here.
+        mean_pixel: What is subtracted from blue, green and red.
         name: Name of the model.
 
     Returns:
@@ -62,7 +71,7 @@ def caffenet(features="fc7", weights=None, name="caffenet"):
         Jia et al., 2014, https://arxiv.org/abs/1408.5093, `bvlc_reference_caffenet`.
     """
     images = keras.Input((227, 227, 3), name="image")
-    x = Preprocess(offset=_negative(MEAN_PIXEL), channel_order="bgr", name="preprocess")(images)
+    x = Preprocess(offset=_negative(mean_pixel), channel_order="bgr", name="preprocess")(images)
     x = _conv(x, "conv1", 96, 11, strides=4, padding="valid")  # (batch, 55, 55, 96)
     x = layers.MaxPooling2D(3, 2, name="pool1")(x)  # CaffeNet pools first, then normalises
     x = LocalResponseNormalization(name="norm1")(x)  # (batch, 27, 27, 96)
@@ -92,7 +101,8 @@ def caffenet_hybrid(
     Args:
         features: `"fc6"`, which the paper's LSTMs read, or `"fc7"`, which the last layer of its
             single-frame nets reads: 4096 numbers after the ReLU.
-        weights: `None` for random ones, or the path of a `.weights.h5` file.
+        weights: `None` for random ones, or the path of a `.weights.h5` file, or of a
+            `.caffemodel` with the layers that are needed here.
         mean_pixel: What is subtracted from blue, green and red. The authors' LSTMs on RGB have
             128.68 for red, as here, their single-frame nets 123.68; all their nets on flow
             images 128 for each of the three.
@@ -130,7 +140,7 @@ def caffenet_hybrid(
     return _model(images, _up_to(features, fully_connected, x), weights, name)
 
 
-def vgg16(features="fc7", weights=None, name="vgg16"):
+def vgg16(features="fc7", weights=None, mean_pixel=VGG_MEAN_PIXEL, name="vgg16"):
     """Builds VGG-16, the CNN of the paper's best captioners, on `keras.applications.VGG16`.
 
     Args:
@@ -138,7 +148,9 @@ def vgg16(features="fc7", weights=None, name="vgg16"):
             scores.
         weights: `"imagenet"` (553 MB, downloaded once by Keras), `None` for random ones, or the
             path of the file that Keras would download,
-            `vgg16_weights_tf_dim_ordering_tf_kernels.h5`.
+            `vgg16_weights_tf_dim_ordering_tf_kernels.h5`, or of a `.caffemodel`:
+            `VGG_ILSVRC_16_layers.caffemodel`, or another file with the layers that are needed.
+        mean_pixel: What is subtracted from blue, green and red.
         name: Name of the model.
 
     Returns:
@@ -152,24 +164,44 @@ def vgg16(features="fc7", weights=None, name="vgg16"):
     Source:
         Simonyan and Zisserman, 2014, https://arxiv.org/abs/1409.1556
     """
+    images = keras.Input((VGG_SIDE, VGG_SIDE, 3), name="image")
+    x = Preprocess(offset=_negative(mean_pixel), channel_order="bgr", name="preprocess")(images)
+    from_caffe = _is_caffemodel(weights)
     try:
-        network = keras.applications.VGG16(weights=weights, classifier_activation=None)
+        network = keras.applications.VGG16(
+            weights=None if from_caffe else weights, input_tensor=x, classifier_activation=None
+        )
     except Exception as error:  # Keras raises a bare Exception where a download fails
         if weights != "imagenet":
             raise
         raise OSError(
             "The ImageNet weights of VGG-16 could not be downloaded. With no network, give "
-            "`weights` the path of vgg16_weights_tf_dim_ordering_tf_kernels.h5, or use "
-            "`efficientnet_lite0()`, whose weights come with a Python package."
+            "`weights` the path of vgg16_weights_tf_dim_ordering_tf_kernels.h5 or of "
+            "VGG_ILSVRC_16_layers.caffemodel, or use `efficientnet_lite0()`, whose weights come "
+            "with a Python package."
         ) from error
-    *convolutions, fc6, fc7, fc8 = network.layers[1:]
-    fully_connected = {"fc6": fc6, "fc7": fc7, "fc8": fc8}
-    images = keras.Input(network.input_shape[1:], name="image")
-    mean = (103.939, 116.779, 123.68)  # blue, green, red; the mean pixel of these weights
-    x = Preprocess(offset=_negative(mean), channel_order="bgr", name="preprocess")(images)
-    for layer in convolutions:
-        x = layer(x)
-    return keras.Model(images, _up_to(features, fully_connected, x), name=name)
+    *_, flatten, fc6, fc7, fc8 = network.layers
+    features = _up_to(features, {"fc6": fc6, "fc7": fc7, "fc8": fc8}, flatten.output)
+    return _model(images, features, weights if from_caffe else None, name)
+
+
+def crop_center(encoder, size=256):
+    """Lets an encoder see the middle of a picture, as the authors' captioners do in a test.
+
+    Args:
+        encoder: Image encoder of this module, of squares smaller than `size`.
+        size: Side in pixels of the pictures that are given to it.
+
+    Returns:
+        A `keras.Model` from images, float32 RGB in 0..255, `(batch, size, size, 3)`, to the
+        encoder's features. Of 29 pixels too many Caffe cuts off 14 above and left, 15 below and
+        right.
+    """
+    extra = size - encoder.input_shape[1]
+    before, after = extra // 2, extra - extra // 2
+    images = keras.Input((size, size, 3), name="image")
+    middle = layers.Cropping2D(((before, after), (before, after)), name="crop")(images)
+    return keras.Model(images, encoder(middle), name=f"{encoder.name}_on_center")
 
 
 def _conv(x, name, filters, kernel_size, strides=1, padding="same", groups=1, **fillers):
@@ -207,9 +239,17 @@ def _up_to(features, fully_connected, x):
 
 def _model(images, features, weights, name):
     model = keras.Model(images, features, name=name)
-    if weights is not None:
+    if _is_caffemodel(weights):
+        from zoo.caffe.layouts import CaffeWeights, fill_encoder  # needs the protobuf package
+
+        fill_encoder(model, CaffeWeights(weights), VGG_NAMES)
+    elif weights is not None:
         model.load_weights(weights)
     return model
+
+
+def _is_caffemodel(weights):
+    return str(weights).endswith(".caffemodel")
 
 
 def _negative(numbers):

@@ -134,10 +134,8 @@ def from_run(name):
     return from_preset(model if model.exists() else name)
 
 
-def save_to_preset(model, folder, metadata=None, card=None):
+def save_to_preset(model, folder, metadata=None, card=None, half_precision=True):
     """Saves a model so that `from_preset(folder)` loads it, here or on another machine.
-
-    Matrices are kept in half precision, everything smaller (biases, statistics) as it is.
 
     Args:
         model: `LRCNCaptioner` or `LRCNVideoDescriber` with a `vocabulary`, `ActivityRecognizer`
@@ -145,6 +143,8 @@ def save_to_preset(model, folder, metadata=None, card=None):
         folder: Folder to write. An earlier preset there goes when the new one is whole.
         metadata: Dict that JSON can hold: `data`, `scores`, `terms`, `decoding`, ...
         card: Text of the model card, Markdown; None makes one of the metadata.
+        half_precision: Whether matrices are kept in half precision, and only what is smaller
+            (biases, statistics) as it is: half the size, but not the same numbers.
 
     Raises:
         ValueError: If the model has no words, or the folder holds something else.
@@ -175,9 +175,11 @@ def save_to_preset(model, folder, metadata=None, card=None):
         _write_json(aside / "metadata.json", {**(metadata or {}), "format": FORMAT, "task": name})
         card = card or model_card(folder.name, metadata or {})
         (aside / "README.md").write_text(card, encoding="utf-8")
-        model.save_weights(aside / "full.weights.h5")
-        _halve(aside / "full.weights.h5", aside / "model.weights.h5")
-        (aside / "full.weights.h5").unlink()
+        model.save_weights(aside / "model.weights.h5")
+        if half_precision:
+            os.rename(aside / "model.weights.h5", aside / "full.weights.h5")
+            _halve(aside / "full.weights.h5", aside / "model.weights.h5")
+            (aside / "full.weights.h5").unlink()
         aside.chmod(0o755)
         _put_in_place(aside, folder)
     finally:

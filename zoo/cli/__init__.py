@@ -12,6 +12,7 @@ from zoo.cli import (
     audit,
     caption,
     classify,
+    convert,
     data_service,
     demo,
     describe,
@@ -34,6 +35,7 @@ COMMANDS = (
     data_service,
     presets,
     demo,
+    convert,
     export,
     serve,
 )  # in the order of the help

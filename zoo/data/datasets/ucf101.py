@@ -32,7 +32,7 @@ def ucf101(root, split, fold=1):
     check_fold(fold)
     lists = os.path.join(root, "ucfTrainTestlist")
     class_file = existing(os.path.join(lists, "classInd.txt"), "the classes of UCF101")
-    class_names = _read_classes(class_file)
+    class_names = read_class_index(class_file)
     list_file = os.path.join(lists, f"{name}list{fold:02}.txt")
     existing(list_file, f'the list of the split "{split}", fold {fold}, of UCF101')
     folder = os.path.join(root, "UCF-101")
@@ -54,7 +54,8 @@ def ucf101(root, split, fold=1):
     return not_empty(videos, list_file, split, "videos"), class_names
 
 
-def _read_classes(class_file):
+def read_class_index(class_file):
+    """Reads `classInd.txt`: the names of the classes, one a line after its number, from 1."""
     names = []
     for number, line in lines_of(class_file):
         fields = line.split()

@@ -1,0 +1,100 @@
+"""`lrcn convert`: a preset out of weights that Caffe saved, the authors' own among them."""
+
+import functools
+import json
+
+CAPTIONER = "lrcn_captioner"
+RECOGNIZERS = ("lrcn_activity_recognizer", "single_frame_recognizer")
+
+
+def add_parser(commands):
+    """Adds the command."""
+    p = commands.add_parser(
+        "convert",
+        help="make a preset of a .caffemodel, such as the authors'",
+        description="Reads the weights that Caffe saved, says where each of them went, and writes "
+        "a preset. README.md says where the authors published theirs.",
+    )
+    p.set_defaults(command=run, check=functools.partial(_check, p))
+    p.add_argument("file", metavar="FILE.caffemodel")
+    p.add_argument("--to", required=True, choices=(*RECOGNIZERS, CAPTIONER))
+    p.add_argument("--vocabulary", metavar="FILE", help="of a captioner: the authors', or ours")
+    p.add_argument(
+        "--classes",
+        metavar="FILE",
+        help="of an activity net: names, one a line, or UCF101's classInd.txt",
+    )
+    p.add_argument(
+        "--modality",
+        choices=("rgb", "flow"),
+        help="of an activity net; default: flow where the name of the file says so, or rgb",
+    )
+    p.add_argument("--json", action="store_true", help="for scripts")
+    p.add_argument("folder", metavar="OUT", help="folder of the preset")
+
+
+def _check(parser, options):
+    wants, other = (
+        ("vocabulary", "classes") if options.to == CAPTIONER else ("classes", "vocabulary")
+    )
+    if not getattr(options, wants):
+        parser.error(f"--to {options.to} needs --{wants} FILE")
+    if getattr(options, other):
+        parser.error(f"--{other} does not go with --to {options.to}")
+    if options.modality and options.to == CAPTIONER:
+        parser.error(f"--modality does not go with --to {options.to}")
+
+
+def run(options):
+    """Converts, and prints the report."""
+    from zoo.caffe.convert import convert, read_authors_vocabulary
+
+    if options.to == CAPTIONER:
+        words = read_authors_vocabulary(options.vocabulary)
+    else:
+        words = read_classes(options.classes)
+    conversion = convert(options.file, options.to, words, options.folder, options.modality)
+    comparison = conversion.comparison
+    if options.json:
+        report = {
+            "file": options.file,
+            "preset": options.folder,
+            "about": conversion.about,
+            "blobs": [blob._asdict() for blob in conversion.moved],
+            "fingerprint": comparison and {**comparison._asdict(), "says": comparison.sentence},
+        }
+        print(json.dumps(report, indent=1))
+        return 0
+    print_table(conversion.moved)
+    print(conversion.about)
+    print(
+        comparison.sentence
+        if comparison
+        else "No minima and maxima are known of an authors' file with these layers."
+    )
+    print(f"The preset is in {options.folder}.")
+    return 0
+
+
+def read_classes(path):
+    """Reads names of classes, one a line, or those of UCF101's `classInd.txt`, numbers before."""
+    from zoo.data.datasets.clip_list import read_class_names
+    from zoo.data.datasets.ucf101 import read_class_index
+
+    names = read_class_names(path)
+    return read_class_index(path) if names[0].startswith("1 ") else names
+
+
+def print_table(moved):
+    """Prints where each blob went, in columns."""
+    rows = [("layer", "blob", "in Caffe", "in Keras", "", "minimum", "maximum")]
+    for blob in moved:
+        shapes = ("x".join(map(str, shape)) for shape in (blob.shape, blob.variable_shape))
+        before, after = shapes
+        numbers = (f"{blob.minimum:.6f}", f"{blob.maximum:.6f}")
+        rows.append((blob.layer, str(blob.blob), before, blob.variable, after, *numbers))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row[:5], widths, strict=False)]
+        cells += [cell.rjust(width) for cell, width in zip(row[5:], widths[5:], strict=True)]
+        print("  ".join(cells).rstrip())

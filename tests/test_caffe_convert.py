@@ -257,6 +257,8 @@ def test_known_numbers_tell_the_authors_file_from_another():
     assert comparison.agree == 20
     assert "These are NOT" in comparison.sentence
     assert "minimum of conv3, blob 0, is -0.100000 instead of -0.108224" in comparison.sentence
+    others = [blob._replace(minimum=-9.0, maximum=9.0) for blob in known_blobs()]
+    assert "the weights are others" in compare(others).sentence
     assert compare(known_blobs()[1:]) is None
 
 

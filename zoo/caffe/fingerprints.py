@@ -45,9 +45,15 @@ class Comparison(NamedTuple):
                 f"These are the authors' weights: all {self.known} minima and maxima that are "
                 f"known of {self.file} agree."
             )
+        if not self.agree:
+            return (
+                f"The layers are those of the authors' {self.file}, the weights are others: of "
+                f"{self.known} minima and maxima that are known of it, none agrees."
+            )
         return (
-            f"These are NOT the weights of the authors' {self.file}: of {self.known} minima and "
-            f"maxima that are known of it, {self.agree} agree. {self.differences[0]}."
+            f"These are NOT the weights of the authors' {self.file}, or they are damaged: of "
+            f"{self.known} minima and maxima that are known of it, {self.agree} agree. "
+            f"{self.differences[0]}."
         )
 
 

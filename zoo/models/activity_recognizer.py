@@ -139,9 +139,11 @@ class ActivityRecognizer(keras.Model):
         drop_features = keras.layers.Dropout(input_dropout, name="drop_features")
         lstm = None
         if lstm_units:
-            own = {}
+            # What cuDNN runs on a GPU could not be exported to a server without one; and Keras
+            # hands it bfloat16, which JAX's call of it does not know.
+            own = {"use_cudnn": False}
             if initializer is not None:
-                own = {
+                own |= {
                     "kernel_initializer": initializer.clone(),
                     "recurrent_initializer": initializer.clone(),
                     "unit_forget_bias": False,

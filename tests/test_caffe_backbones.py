@@ -45,7 +45,7 @@ def test_caffenet_computes_what_opencv_computes_of_the_same_file(tmp_path):
 def test_hybrid_computes_what_opencv_computes_of_the_same_file(tmp_path):
     # An old file: `layers`, shapes of four sides.
     weights = random_weights(HYBRID_SHAPES)
-    path = write_net(tmp_path / "hyb2.caffemodel", weights, generation=1, legacy=True)
+    path = write_net(tmp_path / "hyb2_iter_310000", weights, generation=1, legacy=True)
     encoder = caffenet_hybrid("fc7", weights=path)
     names = {name: name for name in [*NAMES, "fc6", "fc7"]}
     check(tmp_path, encoder, HYBRID, path, names, (103.939, 116.779, 128.68))

@@ -102,7 +102,7 @@ def caffenet_hybrid(
         features: `"fc6"`, which the paper's LSTMs read, or `"fc7"`, which the last layer of its
             single-frame nets reads: 4096 numbers after the ReLU.
         weights: `None` for random ones, or the path of a `.weights.h5` file, or of a
-            `.caffemodel` with the layers that are needed here.
+            `.caffemodel` (whatever its name) with the layers that are needed here.
         mean_pixel: What is subtracted from blue, green and red. The authors' LSTMs on RGB have
             128.68 for red, as here, their single-frame nets 123.68; all their nets on flow
             images 128 for each of the three.
@@ -249,7 +249,8 @@ def _model(images, features, weights, name):
 
 
 def _is_caffemodel(weights):
-    return str(weights).endswith(".caffemodel")
+    """Whether these are Caffe's: any file that Keras did not name, since some have no ending."""
+    return weights not in (None, "imagenet") and not str(weights).endswith(".h5")
 
 
 def _negative(numbers):

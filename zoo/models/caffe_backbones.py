@@ -9,6 +9,7 @@ MEAN_PIXEL = (104.0, 117.0, 123.0)  # blue, green, red, as the authors subtract 
 HYBRID_MEAN_PIXEL = (103.939, 116.779, 128.68)  # the same, for their LSTMs on RGB video
 VGG_MEAN_PIXEL = (103.939, 116.779, 123.68)  # the same, of VGG-16's own authors
 VGG_SIDE = 224  # pixels
+MARGIN = 29  # pixels around what the authors' captioners see: 256 - 227
 # Layer of keras.applications -> of Caffe.
 VGG_NAMES = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"} | {
     f"block{block}_conv{n}": f"conv{block}_{n}" for block in range(1, 6) for n in range(1, 4)
@@ -185,21 +186,22 @@ def vgg16(features="fc7", weights=None, mean_pixel=VGG_MEAN_PIXEL, name="vgg16")
     return _model(images, features, weights if from_caffe else None, name)
 
 
-def crop_center(encoder, size=256):
+def crop_center(encoder):
     """Lets an encoder see the middle of a picture, as the authors' captioners do in a test.
 
+    They cut 227/256 of each side out and bring that to the size of the CNN; here the picture is
+    brought to 256 pixels (253 for VGG-16, which takes 224), and what is too much is cut off.
+
     Args:
-        encoder: Image encoder of this module, of squares smaller than `size`.
-        size: Side in pixels of the pictures that are given to it.
+        encoder: Image encoder of this module.
 
     Returns:
-        A `keras.Model` from images, float32 RGB in 0..255, `(batch, size, size, 3)`, to the
-        encoder's features. Of 29 pixels too many Caffe cuts off 14 above and left, 15 below and
-        right.
+        A `keras.Model` from images, float32 RGB in 0..255, `(batch, size, size, 3)`, `size` being
+        `MARGIN` more than the encoder's, to the encoder's features.
     """
-    extra = size - encoder.input_shape[1]
-    before, after = extra // 2, extra - extra // 2
-    images = keras.Input((size, size, 3), name="image")
+    height, width, channels = encoder.input_shape[1:]
+    images = keras.Input((height + MARGIN, width + MARGIN, channels), name="image")
+    before, after = MARGIN // 2, MARGIN - MARGIN // 2  # 14 above and left, as Caffe rounds
     middle = layers.Cropping2D(((before, after), (before, after)), name="crop")(images)
     return keras.Model(images, encoder(middle), name=f"{encoder.name}_on_center")
 

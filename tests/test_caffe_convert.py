@@ -10,6 +10,8 @@ from caffe_files import (
     CAFFENET_SHAPES,
     HYBRID,
     HYBRID_SHAPES,
+    VGG,
+    VGG_SHAPES,
     lstm_blobs,
     numpy_lstm,
     opencv_layers,
@@ -155,6 +157,23 @@ def test_converted_captioner_reads_as_caffe_would_and_every_blob_is_reported(tmp
     found = np.asarray(captioner({"image": picture[None], "token_ids": token_ids}))[0]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
     assert all(word in WORDS for word in captioner.caption(picture[None])[0].split())
+
+
+@pytest.mark.slow
+def test_captioner_on_vgg16_sees_the_middle_of_253_pixels(tmp_path):
+    cnn = random_weights(VGG_SHAPES)
+    path = write_net(
+        tmp_path / "vgg.caffemodel", cnn | decoder_of("1u", image=1000), 1, legacy=True
+    )
+    vocabulary = read_authors_vocabulary_of(tmp_path, WORDS)
+    conversion = convert(path, "lrcn_captioner", vocabulary, tmp_path / "captioner")
+    assert "LRCN-1u with 5 units on vgg16" in conversion.about
+    captioner = zoo.from_preset(tmp_path / "captioner")
+    picture = pictures(253)[0]
+    middle = picture[14:238, 14:238]
+    features = opencv_layers(tmp_path, VGG, path, ["fc8"], middle, (104, 117, 123))[0]
+    error = np.abs(captioner.encode(picture[None]) - features).max()
+    assert error < 1e-4 * np.abs(features).max()
 
 
 @pytest.mark.parametrize("variant", ["1u", "2u", "2f", "4f"])

@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from caffe_files import (
+from caffe_files import write_net
+from caffe_nets import (
     CAFFENET,
     CAFFENET_SHAPES,
     HYBRID,
@@ -12,7 +13,6 @@ from caffe_files import (
     VGG_SHAPES,
     opencv_layers,
     random_weights,
-    write_net,
 )
 from made_pictures import pictures, run
 

@@ -1,40 +1,20 @@
-"""The authors' models out of Caffe's files, against OpenCV's CNN and an LSTM in plain NumPy."""
+"""The authors' activity nets out of Caffe's files, against OpenCV's CNN and an LSTM in NumPy."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
-from caffe_files import (
-    CAFFENET,
-    CAFFENET_SHAPES,
-    HYBRID,
-    HYBRID_SHAPES,
-    VGG,
-    VGG_SHAPES,
-    lstm_blobs,
-    numpy_lstm,
-    opencv_layers,
-    random_weights,
-    write_layers,
-    write_net,
-)
+from caffe_files import lstm_blobs, numpy_lstm, write_layers, write_net
+from caffe_nets import HYBRID, HYBRID_SHAPES, opencv_layers, random_weights
 from made_pictures import pictures
 
 import zoo
-from zoo.caffe.convert import (
-    convert,
-    fill_decoder,
-    find_variant,
-    read_authors_vocabulary,
-)
+from zoo.caffe.convert import convert
 from zoo.caffe.fingerprints import KNOWN, compare
-from zoo.caffe.layouts import CaffeWeights, Moved
+from zoo.caffe.layouts import Moved
 from zoo.cli import main
-from zoo.models.captioner import lrcn_captioner
 
 CLASSES = [f"Class{n}" for n in range(5)]
-WORDS = ["<unk>", *(f"word{n}" for n in range(7))]  # as the authors' file begins; 9 with the end
 
 
 def lrcn_of(seed=0):
@@ -44,29 +24,9 @@ def lrcn_of(seed=0):
     return head | {"fc8-final": [rng.normal(size=(5, 6)), rng.normal(size=5)]}
 
 
-def decoder_of(variant, image=4, width=3, units=5, words=9):
-    """Layers of a captioner behind the CNN."""
-    rng = np.random.default_rng(7)
-    sees = {"1u": [1], "2u": [1, 0], "2f": [0, 1], "4f": [0, 1, 0, 0]}[variant]
-    layers = {"embedding": [rng.normal(size=(words, width))]}
-    for n, static in enumerate(sees, 1):
-        inputs = width if n == 1 else units
-        layers[f"lstm{n}"] = lstm_blobs(rng, inputs, units, image if static else None, 0.7)
-    return layers | {"predict": [rng.normal(size=(words, units)), rng.normal(size=words)]}
-
-
 def log_softmax(logits):
     logits = logits - logits.max(-1, keepdims=True)
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-
-
-def captioner_logits(layers, token_ids, markers, features):
-    """Logits of Caffe's captioner: `(time, streams)` ids and markers, `(streams, image)`."""
-    x = layers["embedding"][0][token_ids]
-    for name in sorted(name for name in layers if name.startswith("lstm")):
-        x = numpy_lstm(layers[name], x, markers, features)
-    weight, bias = layers["predict"]
-    return x @ weight.T + bias
 
 
 @pytest.fixture(scope="module")
@@ -78,27 +38,43 @@ def hybrid_file(tmp_path_factory):
     path.unlink()
 
 
-@pytest.fixture
-def lrcn_file(hybrid_file, tmp_path):
-    path = shutil.copy(hybrid_file, tmp_path / "lstm.caffemodel")
-    write_layers(path, lrcn_of())
-    yield path
-    path.unlink()
+def with_head(hybrid_file, path, head, *generation, **how):
+    shutil.copy(hybrid_file, path)
+    write_layers(path, head, *generation, **how)
+    return path
 
 
-def test_lrcn_says_of_two_clips_what_caffe_would_of_them_in_one_stream(lrcn_file, tmp_path):
-    frames = pictures(227)[[0, 1, 1, 0, 1, 0]]
-    conversion = convert(lrcn_file, "lrcn_activity_recognizer", CLASSES, tmp_path / "lrcn")
+def test_lrcn_says_of_two_clips_what_caffe_would_of_them_in_one_stream(
+    hybrid_file, tmp_path, capsys
+):
+    head = lrcn_of()  # written as old files are, with four sides a blob
+    path = with_head(hybrid_file, tmp_path / "a.caffemodel", head, 1, legacy=True)
+    (tmp_path / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES))
+    options = ["--to", "lrcn_activity_recognizer", "--classes", str(tmp_path / "classes.txt")]
+    with pytest.raises(SystemExit) as end:
+        main(["convert", str(path), *options, str(tmp_path / "lrcn")])
+    assert end.value.code == 0
     recognizer = zoo.from_preset(tmp_path / "lrcn")
     assert recognizer.class_names == CLASSES
+    assert recognizer.clip_length == 16  # the recipe's `evaluate` cuts videos into such clips
+    assert recognizer.get_config()["input_dropout"] == 0.9
     settings = {"rate": 30.0, "size": [240, 320], "clip_length": 16, "stride": 8}
     assert recognizer.metadata["frames"] == {"modality": "rgb", **settings}
-    assert [blob.layer for blob in conversion.moved[-5:]] == ["lstm1"] * 3 + ["fc8-final"] * 2
 
+    report = capsys.readouterr().out.splitlines()
+    assert len(report) == 1 + 2 * 6 + 3 + 2 + 3
+    matrix = head["lstm1"][0].astype("float32")
+    numbers = f"{matrix.min():.6f} {matrix.max():.6f}"
+    row = f"lstm1 0 1x1x24x4096 lstm/lstm_cell/kernel 4096x24 {numbers}"
+    assert row.split() in [line.split() for line in report]
+    assert "LRCN with 6 units on caffenet_hybrid, rgb, 5 classes." in report[-3]
+    assert "the weights are others: of 22" in report[-2]
+
+    frames = pictures(227)[[0, 1, 1, 0, 1, 0]]
     mean = (103.939, 116.779, 128.68)  # of the authors' LSTMs, blue, green, red
     text = HYBRID[: HYBRID.index('layer { name: "fc7"')]
-    fc6 = [opencv_layers(tmp_path, text, lrcn_file, ["fc6"], x, mean)[0][0] for x in frames]
-    head, markers = lrcn_of(), np.array([[0], [1], [1], [0], [1], [1]])  # two clips of three
+    fc6 = [opencv_layers(tmp_path, text, hybrid_file, ["fc6"], x, mean)[0][0] for x in frames]
+    markers = np.array([[0], [1], [1], [0], [1], [1]])  # two clips of three
     states = numpy_lstm(head["lstm1"], np.array(fc6)[:, None], markers)[:, 0]
     weight, bias = head["fc8-final"]
     expected = np.exp(log_softmax(states @ weight.T + bias)).reshape(2, 3, 5)
@@ -107,157 +83,68 @@ def test_lrcn_says_of_two_clips_what_caffe_would_of_them_in_one_stream(lrcn_file
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_single_frame_net_on_flow_is_told_by_its_name(hybrid_file, tmp_path):
-    path = shutil.copy(hybrid_file, tmp_path / "single_frame_hyb_flow.caffemodel")
+@pytest.mark.parametrize(
+    ("name", "modality", "classifier", "mean"),
+    [
+        ("single_frame_hyb_flow.caffemodel", "flow", "fc8-ucf", (128, 128, 128)),
+        ("single_frame_hyb_RGB", "rgb", "fc8", (103.939, 116.779, 123.68)),  # a fork's name
+    ],
+)
+def test_single_frame_net_has_the_mean_pixel_of_its_modality(
+    hybrid_file, tmp_path, name, modality, classifier, mean
+):
     rng = np.random.default_rng(5)
     weight, bias = rng.normal(scale=0.01, size=(5, 4096)), rng.normal(size=5)
-    fc7 = random_weights({"fc7": (4096, 4096)})
-    write_layers(path, fc7 | {"fc8-ucf": [weight, bias]})
-    recognizer = convert(path, "single_frame_recognizer", CLASSES, tmp_path / "single").model
-    features = opencv_layers(tmp_path, HYBRID, path, ["fc7"], pictures(227)[0], (128,) * 3)[0]
+    head = random_weights({"fc7": (4096, 4096)}) | {classifier: [weight, bias]}
+    path = with_head(hybrid_file, tmp_path / name, head)
+    conversion = convert(path, "single_frame_recognizer", CLASSES, tmp_path / "single")
+    assert conversion.comparison is None
+    assert f"Single frames on caffenet_hybrid, {modality}, 5 classes." in conversion.about
+    features = opencv_layers(tmp_path, HYBRID, path, ["fc7"], pictures(227)[0], mean)[0]
     expected = np.exp(log_softmax(features @ weight.T + bias))
+    recognizer = zoo.from_preset(tmp_path / "single")
     found = recognizer.classify(pictures(227)[:1, None])[0]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
-    metadata = json.loads((tmp_path / "single" / "metadata.json").read_text())
-    assert metadata["frames"]["modality"] == "flow"
+    assert recognizer.metadata["frames"]["modality"] == modality
 
 
-def test_converted_captioner_reads_as_caffe_would_and_every_blob_is_reported(tmp_path, capsys):
-    layers = decoder_of("2f", image=1000)
-    layers["lstm2"][2] /= 20
-    cnn = random_weights(CAFFENET_SHAPES)
-    cnn["fc8"] = [array / 80 for array in cnn["fc8"]]  # features of about 1
-    path = write_net(tmp_path / "lrcn.caffemodel", cnn | layers)
-    (tmp_path / "words.txt").write_text("".join(f"{word}\n" for word in WORDS))
-    options = ["--to", "lrcn_captioner", "--vocabulary", str(tmp_path / "words.txt"), "--json"]
-    with pytest.raises(SystemExit) as end:
-        main(["convert", str(path), *options, str(tmp_path / "captioner")])
-    assert end.value.code == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["fingerprint"] is None
-    blobs = {(blob["layer"], blob["blob"]): blob for blob in report["blobs"]}
-    assert len(blobs) == len(report["blobs"]) == 2 * 8 + 1 + 3 + 4 + 2
-    image = blobs["lstm2", 2]
-    assert image["shape"] == [20, 1000] and image["variable_shape"] == [1000, 20]
-    assert image["variable"] == "decoder/lstm2_image/kernel"
-    assert image["minimum"] == pytest.approx(layers["lstm2"][2].min())
-    assert image["maximum"] == pytest.approx(layers["lstm2"][2].max())
-
-    captioner = zoo.from_preset(tmp_path / "captioner")
-    assert captioner.vocabulary.words == ("<eos>", *WORDS)
-    # Caffe cuts the middle out of a picture of 256 pixels: 14 above and left, 15 below and right.
-    picture = pictures(256)[0]
-    mean = (104, 117, 123)
-    middle = picture[14:241, 14:241]
-    features = opencv_layers(tmp_path, CAFFENET, path, ["fc8"], middle, mean)[0]
-    np.testing.assert_allclose(captioner.encode(picture[None]), features, rtol=1e-3, atol=1e-4)
-    assert 0.3 < features.std() < 3
-    token_ids, markers = np.array([[0, 3, 8, 2, 5]]), np.array([[0, 1, 1, 1, 1]])
-    expected = captioner_logits(layers, token_ids.T, markers.T, features)[:, 0]
-    found = np.asarray(captioner({"image": picture[None], "token_ids": token_ids}))[0]
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
-    assert all(word in WORDS for word in captioner.caption(picture[None])[0].split())
-
-
-@pytest.mark.slow
-def test_captioner_on_vgg16_sees_the_middle_of_253_pixels(tmp_path):
-    cnn = random_weights(VGG_SHAPES)
-    path = write_net(
-        tmp_path / "vgg.caffemodel", cnn | decoder_of("1u", image=1000), 1, legacy=True
-    )
-    vocabulary = read_authors_vocabulary_of(tmp_path, WORDS)
-    conversion = convert(path, "lrcn_captioner", vocabulary, tmp_path / "captioner")
-    assert "LRCN-1u with 5 units on vgg16" in conversion.about
-    captioner = zoo.from_preset(tmp_path / "captioner")
-    picture = pictures(253)[0]
-    middle = picture[14:238, 14:238]
-    features = opencv_layers(tmp_path, VGG, path, ["fc8"], middle, (104, 117, 123))[0]
-    error = np.abs(captioner.encode(picture[None]) - features).max()
-    assert error < 1e-4 * np.abs(features).max()
-
-
-@pytest.mark.parametrize("variant", ["1u", "2u", "2f", "4f"])
-def test_decoder_equals_a_numpy_lstm_on_a_stream_of_sentences(tmp_path, variant):
-    layers = decoder_of(variant)
-    weights = CaffeWeights(write_net(tmp_path / "a.caffemodel", layers))
-    assert find_variant(weights) == variant
-    captioner = lrcn_captioner(4, 9, variant, embedding_dim=3, lstm_units=5)
-    fill_decoder(captioner.decoder, weights)
-    weights.check_nothing_left()
-    rng = np.random.default_rng(1)
-    token_ids = np.concatenate([np.zeros((6, 1), int), rng.integers(1, 9, (6, 3))], axis=1)
-    features = rng.normal(size=(3, 4))
-    # Three streams, in each one sentence after another; a marker of 0 begins a sentence.
-    stream = token_ids.reshape(2, 3, 4).transpose(0, 2, 1).reshape(8, 3)
-    markers = np.array([0, 1, 1, 1] * 2)[:, None].repeat(3, 1)
-    expected = captioner_logits(layers, stream, markers, features)
-    inputs = {"features": np.tile(features, (2, 1)), "token_ids": token_ids}
-    found = np.asarray(captioner(inputs)).reshape(2, 3, 4, 9).transpose(0, 2, 1, 3)
-    np.testing.assert_allclose(found.reshape(8, 3, 9), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_left_over_weights_are_an_error_and_write_nothing(lrcn_file, tmp_path):
-    write_layers(lrcn_file, {"fc9": [np.zeros((3, 2))]})
+def test_left_over_weights_are_an_error_and_write_nothing(hybrid_file, tmp_path):
+    head = lrcn_of() | {"fc9": [np.zeros((3, 2))]}
+    path = with_head(hybrid_file, tmp_path / "a.caffemodel", head)
     with pytest.raises(ValueError, match=r"has no place: fc9 \[\(3, 2\)\]"):
-        convert(lrcn_file, "lrcn_activity_recognizer", CLASSES, tmp_path / "out")
+        convert(path, "lrcn_activity_recognizer", CLASSES, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+CONV1 = {"conv1": [np.zeros((2, 3, 5, 5)), np.zeros(2)]}
 
 
 @pytest.mark.parametrize(
     ("layers", "to", "message"),
     [
-        (lrcn_of(), "lrcn_activity_recognizer", "no matrix 0 of a layer 'conv1'"),
-        ({"lstm1": lrcn_of()["lstm1"]}, "lrcn_activity_recognizer", "expected the last layer"),
+        (lrcn_of(), "lrcn_activity_recognizer", "has no CNN, no layer conv1"),
+        (lrcn_of() | CONV1, "lrcn_activity_recognizer", "begins with 5 x 5 pixels"),
+        ({"lstm1": lrcn_of()["lstm1"]}, "lrcn_activity_recognizer", "expected one layer `fc8-"),
         (
             {"fc8-a": [np.zeros((5, 2))], "fc8-b": [np.zeros((5, 2))]},
             "single_frame_recognizer",
-            "one only. Layers with weights: fc8-a, fc8-b",
+            "expected one layer .* Layers with weights: fc8-a, fc8-b",
         ),
         ({"fc8-ucf": [np.zeros((4, 6)), np.zeros(4)]}, "single_frame_recognizer", "has 4 classes"),
-        (decoder_of("2f", words=8), "lrcn_captioner", "has 8 words"),
-        (decoder_of("2f"), "lrcn_captioner", "no matrix 0 of a layer 'conv1'"),
-        (decoder_of("2f") | {"lstm1": []}, "lrcn_captioner", "Expected lstm1, lstm2"),
-        (decoder_of("1u") | {"lstm2": decoder_of("1u")["lstm1"]}, "lrcn_captioner", "lstm1, lstm2"),
+        ({"fc8-ucf": [np.zeros(5)]}, "single_frame_recognizer", "no layer 'fc8-ucf' with such"),
+        ({"fc8": [np.zeros((5, 2))]}, "lrcn_activity_recognizer", "no layer 'lstm1' with such"),
+        (  # of this many units nothing is built
+            lrcn_of() | {"lstm1": [*lrcn_of()["lstm1"][:2], np.zeros((1, 10**6))]},
+            "lrcn_activity_recognizer",
+            "expected an LSTM's, four rows a unit",
+        ),
     ],
 )
 def test_file_of_another_net_is_an_error(tmp_path, layers, to, message):
     path = write_net(tmp_path / "a.caffemodel", layers)
-    vocabulary = read_authors_vocabulary_of(tmp_path, WORDS)
     with pytest.raises(ValueError, match=message):
-        convert(path, to, vocabulary if to == "lrcn_captioner" else CLASSES, tmp_path / "out")
+        convert(path, to, CLASSES, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"predict": [np.zeros((5, 9)), np.zeros(9)]}, r"shape \(5, 9\), which does not become"),
-        ({"predict": [np.zeros((9, 5))]}, "has 1 blobs .* expected 2, for decoder/logits/kernel"),
-        ({"predict": [np.zeros((9, 5)), np.full(9, np.nan)]}, "NaN"),
-        ({"lstm1": [np.zeros((21, 3)), np.zeros(20), np.zeros((20, 5))]}, r"blob 0 of 'lstm1'"),
-        ({"embedding": [np.zeros((2, 9, 3))]}, r"blob 0 of 'embedding'"),
-    ],
-)
-def test_blob_of_another_shape_is_an_error(tmp_path, change, message):
-    weights = CaffeWeights(write_net(tmp_path / "a.caffemodel", decoder_of("2f") | change))
-    captioner = lrcn_captioner(4, 9, "2f", embedding_dim=3, lstm_units=5)
-    with pytest.raises(ValueError, match=message):
-        fill_decoder(captioner.decoder, weights)
-
-
-def read_authors_vocabulary_of(folder, words):
-    path = folder / "words.txt"
-    path.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
-    return read_authors_vocabulary(path)
-
-
-def test_vocabularies_of_the_authors_and_of_ours_are_read(tmp_path):
-    assert read_authors_vocabulary_of(tmp_path, WORDS).words == ("<eos>", *WORDS)
-    assert read_authors_vocabulary_of(tmp_path, ["<eos>", *WORDS]).words == ("<eos>", *WORDS)
-    odd = read_authors_vocabulary_of(tmp_path, ["<unk>", "a", ', "'])
-    assert odd.words == ("<eos>", "<unk>", "a", ',_"')
-    with pytest.raises(ValueError, match=r"words.txt: A vocabulary begins with"):
-        read_authors_vocabulary_of(tmp_path, ["a", "dog"])
 
 
 def known_blobs(**changed):

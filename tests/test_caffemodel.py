@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import os
 import subprocess
 import sys
 
@@ -75,6 +76,15 @@ def test_file_that_was_cut_anywhere_is_an_error_or_lacks_layers(tmp_path):
     assert errors == len(content) - 2
 
 
+def test_damaged_file_is_an_error_where_protobuf_has_no_compiled_part(tmp_path):
+    path = written(tmp_path, net(ARRAYS)[:-5] + b"\xff\xff\xff\xff\xff")
+    script = f"from zoo.caffe import read_caffemodel; read_caffemodel({str(path)!r})"
+    environment = {**os.environ, "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert "no whole .caffemodel: a layer is damaged" in done.stderr.splitlines()[-1]
+
+
 def test_damaged_bytes_are_a_value_error_at_worst(tmp_path):
     rng, content = np.random.default_rng(0), bytearray(net(ARRAYS))
     errors = 0
@@ -102,6 +112,8 @@ def test_damaged_bytes_are_a_value_error_at_worst(tmp_path):
         (field(1, b"net") + layer("relu", []), "holds no layer with weights"),
         (b"\xff" * 40, "more than ten bytes"),
         (varint(100 << 3 | LENGTH) + varint(2**62) + b"x", "it ends 4611686018427387903 bytes"),
+        (layer("a", [blob([1.0])] * 65), "layer 'a' has 65 blobs, more than 64"),
+        (layer("a", []) * 10_001, "more than 10000 layers"),
         (layer("a", [blob([1.0])]) * 2, "two layers with weights are called 'a'"),
     ],
 )
@@ -115,9 +127,10 @@ def test_what_is_no_caffemodel_is_said(tmp_path, content, message):
     [
         ([2**40, 2**40], "has 1 numbers, but the shape"),  # nothing of that size is made
         ([2**64 - 1], "has the shape"),  # -1
-        ([1] * 33, "has the shape"),
+        ([1] * 33, "has 33 sides"),
         ([2], "has 1 numbers, but the shape"),
-        ([0], "has 1 numbers, but the shape"),
+        ([0], "has the shape"),
+        ([0, 2**63 - 1, 2**63 - 1], "has the shape"),
     ],
 )
 def test_shape_that_contradicts_the_numbers_is_said(tmp_path, shape, message):

@@ -40,7 +40,9 @@ WALLS = {
         | {"tensorflow", "tensorflow_serving", "uvicorn"},
     ),
     "caffe": (set(), {"google", "keras", "numpy"}),  # Caffe's files and layouts; no networks
-    "caffe.convert": ({"models", "presets", "vocabulary"}, {"keras"}),  # the authors' models
+    "caffe.cnns": ({"models"}, set()),
+    "caffe.captioners": ({"models", "vocabulary"}, {"keras"}),  # the authors' models
+    "caffe.convert": ({"models", "presets"}, {"keras"}),
     "cli": (EVERY_ROOM, {"PIL", "matplotlib", "numpy", "tensorflow", "tqdm"}),
     "cli.features": (EVERY_ROOM, {"keras", "numpy"}),  # sets the precision, as the recipes do
 }

@@ -1,7 +1,7 @@
 """The authors' weights: what Caffe saved becomes what Keras has.
 
 `caffemodel` reads the files, `layouts` knows how Caffe arranges the numbers of each kind of layer,
-`convert` makes the authors' models of them.
+`cnns` and `captioners` build what a file holds, and `convert` makes a preset of it.
 """
 
 from zoo.caffe.caffemodel import read_caffemodel

@@ -32,6 +32,8 @@ SCHEMA = {
 }
 LAYERS = {2: "OldLayer", 100: "Layer"}  # fields of the whole net that hold layers
 MAX_LAYER_BYTES = 2**31 - 1  # of a protobuf message
+MAX_LAYERS, MAX_BLOBS = 10_000, 64  # of a net, of a layer; the largest known have 10 % of that
+MAX_SIDES = 32  # of a blob, as in Caffe
 VARINT, FIXED_64, LENGTH, FIXED_32 = 0, 1, 2, 5  # kinds of fields on the wire
 
 
@@ -77,26 +79,22 @@ def read_caffemodel(path):
     with open(path, "rb") as file:
         if not os.fstat(file.fileno()).st_size:
             raise ValueError(f"{path} is empty. Expected a .caffemodel; download it again.")
-        with (
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-            memoryview(mapped) as content,
-        ):
-            blobs = {}
-            try:
-                for kind, start, end in _layers(content):
-                    with content[start:end] as part:
-                        name, found = _read_layer(kind, part)
-                    if found and name in blobs:
-                        raise _Broken(f"two layers with weights are called {name!r}")
-                    if found:
-                        blobs[name] = found
-            except _Broken as broken:
-                head = bytes(content[:16])
-                raise ValueError(
-                    f"{path} is no whole .caffemodel: {broken}. It has {len(content)} bytes and "
-                    f"begins with {head!r}. Compare its size with its publisher's, and download "
-                    "it again; weights only, no .prototxt, .solverstate or .h5."
-                ) from None
+        # Not closed here: it ends with the last view of it, which an exception may still hold.
+        content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    blobs = {}
+    try:
+        for kind, start, end in _layers(content):
+            name, found = _read_layer(kind, content[start:end])
+            if found and name in blobs:
+                raise _Broken(f"two layers with weights are called {name!r}")
+            if found:
+                blobs[name] = found
+    except _Broken as broken:
+        raise ValueError(
+            f"{path} is no whole .caffemodel: {broken}. It has {len(content)} bytes and begins "
+            f"with {bytes(content[:16])!r}. Compare its size with its publisher's, and download "
+            "it again; weights only, no .prototxt, .solverstate or .h5."
+        ) from None
     if not blobs:
         raise ValueError(
             f"{path} holds no layer with weights. Expected a .caffemodel, the file of weights; a "
@@ -111,7 +109,7 @@ class _Broken(ValueError):
 
 def _layers(content):
     """Finds the layers of a net: `(kind, start, end)` of each, without reading into them."""
-    place = 0
+    place = count = 0
     while place < len(content):
         key, place = _varint(content, place)
         number, wire = key >> 3, key & 7
@@ -130,6 +128,9 @@ def _layers(content):
         if wire == LENGTH and number in LAYERS:
             if place - start > MAX_LAYER_BYTES:
                 raise _Broken(f"a layer of {place - start} bytes is more than protobuf allows")
+            count += 1
+            if count > MAX_LAYERS:
+                raise _Broken(f"it has more than {MAX_LAYERS} layers")
             yield LAYERS[number], start, place
 
 
@@ -152,6 +153,8 @@ def _read_layer(kind, content):
     if kind == "OldLayer" and layer.HasField("oldest"):
         layer = layer.oldest
     name = layer.name.decode("utf-8", "backslashreplace")
+    if len(layer.blobs) > MAX_BLOBS:
+        raise _Broken(f"layer {name!r} has {len(layer.blobs)} blobs, more than {MAX_BLOBS}")
     return name, [_read_blob(blob, f"blob {n} of {name!r}") for n, blob in enumerate(layer.blobs)]
 
 
@@ -176,10 +179,12 @@ def _read_blob(blob, where):
 def _shape(blob, where):
     if any(map(blob.HasField, ("num", "channels", "height", "width"))):  # as Caffe asks
         shape = (blob.num, blob.channels, blob.height, blob.width)
+    elif len(blob.shape.dim) > MAX_SIDES:
+        raise _Broken(f"{where} has {len(blob.shape.dim)} sides, more than {MAX_SIDES}")
     else:
         shape = tuple(blob.shape.dim)
-    if len(shape) > 32 or any(side < 0 for side in shape):
-        raise _Broken(f"{where} has the shape {shape!r:.80}")
+    if any(side < 1 for side in shape):
+        raise _Broken(f"{where} has the shape {shape}")
     return shape
 
 

@@ -50,9 +50,24 @@ class CaffeWeights:
         shapes = self.shapes.get(layer, [])
         if not -len(shapes) <= blob < len(shapes) or len(shapes[blob]) < 2:
             raise ValueError(
-                f"{self.path} has no matrix {blob} of a layer {layer!r}. It has: {self._list()}."
+                f"{self.path} has no layer {layer!r} with such a matrix. It has: "
+                f"{self._list(self.shapes)}."
             )
         return shapes[blob]
+
+    def units_of(self, layer):
+        """The width of an LSTM, by its last blob, `(4 * units, units)`.
+
+        Raises:
+            ValueError: If there is no such layer, or that blob has another shape.
+        """
+        rows, units = self.shape_of(layer, -1)[-2:]
+        if rows != 4 * units:
+            raise ValueError(
+                f"{self.path}: the last blob of {layer!r} has the shape {(rows, units)}; expected "
+                "an LSTM's, four rows a unit."
+            )
+        return units
 
     def move(self, layer, targets):
         """Moves the blobs of one layer into Keras variables; they leave this object's memory.
@@ -67,7 +82,8 @@ class CaffeWeights:
         """
         if layer not in self._blobs:
             raise ValueError(
-                f"{self.path} has no layer {layer!r} with weights. It has: {self._list()}."
+                f"{self.path} has no layer {layer!r} with weights. It has: "
+                f"{self._list(self.shapes)}."
             )
         blobs = self._blobs.pop(layer)
         if len(blobs) != len(targets):
@@ -77,19 +93,20 @@ class CaffeWeights:
                 f"{', '.join(variable.path for variable, _ in targets)}."
             )
         for n, (blob, (variable, arrange)) in enumerate(zip(blobs, targets, strict=True)):
-            arranged = arrange(blob)
+            with np.errstate(over="ignore"):  # doubles that are too large become infinite
+                arranged = arrange(blob.astype("float32", copy=False))
             if arranged is None or arranged.shape != tuple(variable.shape):
                 raise ValueError(
                     f"{self.path}: blob {n} of {layer!r} has the shape {blob.shape}, which does "
                     f"not become {variable.path} {tuple(variable.shape)}. Is it of another net?"
                 )
-            variable.assign(arranged)
-            low, high = (float(f()) for f in (blob.min, blob.max)) if blob.size else (0.0, 0.0)
+            low, high = float(arranged.min()), float(arranged.max())
             if not (np.isfinite(low) and np.isfinite(high)):
                 raise ValueError(
-                    f"{self.path}: blob {n} of {layer!r} has numbers that are none (NaN or "
-                    "infinite): that training went astray, or the file is damaged."
+                    f"{self.path}: blob {n} of {layer!r} has numbers that are none (NaN, "
+                    "infinite or beyond float32): that training went astray, or it is damaged."
                 )
+            variable.assign(arranged)
             shape = tuple(variable.shape)
             self.moved.append(Moved(layer, n, blob.shape, variable.path, shape, low, high))
 
@@ -101,12 +118,12 @@ class CaffeWeights:
         """
         if self._blobs:
             raise ValueError(
-                f"{self.path} has weights for which the model has no place: {self._list()}. Is "
-                "it of another net?"
+                f"{self.path} has weights for which the model has no place: "
+                f"{self._list(self._blobs)}. Is it of another net?"
             )
 
-    def _list(self):
-        listed = [f"{name} {self.shapes[name]}" for name in self._blobs]
+    def _list(self, names):
+        listed = [f"{name} {self.shapes[name]}" for name in names]
         return ", ".join(listed[:40]) + (", ..." if len(listed) > 40 else "")
 
 

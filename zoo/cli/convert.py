@@ -47,7 +47,8 @@ def _check(parser, options):
 
 def run(options):
     """Converts, and prints the report."""
-    from zoo.caffe.convert import convert, read_authors_vocabulary
+    from zoo.caffe.captioners import read_authors_vocabulary
+    from zoo.caffe.convert import convert
 
     if options.to == CAPTIONER:
         words = read_authors_vocabulary(options.vocabulary)
@@ -89,8 +90,8 @@ def print_table(moved):
     """Prints where each blob went, in columns."""
     rows = [("layer", "blob", "in Caffe", "in Keras", "", "minimum", "maximum")]
     for blob in moved:
-        shapes = ("x".join(map(str, shape)) for shape in (blob.shape, blob.variable_shape))
-        before, after = shapes
+        before = "x".join(map(str, blob.shape))
+        after = "x".join(map(str, blob.variable_shape))
         numbers = (f"{blob.minimum:.6f}", f"{blob.maximum:.6f}")
         rows.append((blob.layer, str(blob.blob), before, blob.variable, after, *numbers))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

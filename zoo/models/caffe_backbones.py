@@ -9,7 +9,6 @@ MEAN_PIXEL = (104.0, 117.0, 123.0)  # blue, green, red, as the authors subtract 
 HYBRID_MEAN_PIXEL = (103.939, 116.779, 128.68)  # the same, for their LSTMs on RGB video
 VGG_MEAN_PIXEL = (103.939, 116.779, 123.68)  # the same, of VGG-16's own authors
 VGG_SIDE = 224  # pixels
-MARGIN = 29  # pixels around what the authors' captioners see: 256 - 227
 # Layer of keras.applications -> of Caffe.
 VGG_NAMES = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"} | {
     f"block{block}_conv{n}": f"conv{block}_{n}" for block in range(1, 6) for n in range(1, 4)
@@ -186,26 +185,6 @@ def vgg16(features="fc7", weights=None, mean_pixel=VGG_MEAN_PIXEL, name="vgg16")
     return _model(images, features, weights if from_caffe else None, name)
 
 
-def crop_center(encoder):
-    """Lets an encoder see the middle of a picture, as the authors' captioners do in a test.
-
-    They cut 227/256 of each side out and bring that to the size of the CNN; here the picture is
-    brought to 256 pixels (253 for VGG-16, which takes 224), and what is too much is cut off.
-
-    Args:
-        encoder: Image encoder of this module.
-
-    Returns:
-        A `keras.Model` from images, float32 RGB in 0..255, `(batch, size, size, 3)`, `size` being
-        `MARGIN` more than the encoder's, to the encoder's features.
-    """
-    height, width, channels = encoder.input_shape[1:]
-    images = keras.Input((height + MARGIN, width + MARGIN, channels), name="image")
-    before, after = MARGIN // 2, MARGIN - MARGIN // 2  # 14 above and left, as Caffe rounds
-    middle = layers.Cropping2D(((before, after), (before, after)), name="crop")(images)
-    return keras.Model(images, encoder(middle), name=f"{encoder.name}_on_center")
-
-
 def _conv(x, name, filters, kernel_size, strides=1, padding="same", groups=1, **fillers):
     return layers.Conv2D(
         filters,
@@ -251,8 +230,8 @@ def _model(images, features, weights, name):
 
 
 def _is_caffemodel(weights):
-    """Whether these are Caffe's: any file that Keras did not name, since some have no ending."""
-    return weights not in (None, "imagenet") and not str(weights).endswith(".h5")
+    """Whether these are Caffe's: any file without an ending of Keras, since some have none."""
+    return weights not in (None, "imagenet") and not str(weights).endswith((".h5", ".keras"))
 
 
 def _negative(numbers):

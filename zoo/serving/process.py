@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+STOP_SECONDS = 60.0  # a server takes half of that to finish what is in flight
+
 
 @contextlib.contextmanager
 def serving(saved_models, log, *options):
@@ -34,4 +36,8 @@ def serving(saved_models, log, *options):
         yield server, f"127.0.0.1:{port[1]}"
     finally:
         server.terminate()
-        server.communicate()  # until it has finished what is in flight
+        try:
+            server.communicate(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.communicate()

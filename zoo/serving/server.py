@@ -205,7 +205,9 @@ def serve(saved_models, **options):
     if server.rest_port is not None:
         ports += f", REST on port {server.rest_port}"
     print(f"Serving {names}, {ports}. Ctrl-C stops it.", flush=True)
-    while not stop.wait(3600):  # without a timeout, signals would wait as well
+    # The system may hand a signal to another thread, which does not wake this one: seen once, and
+    # the server stood for ever.
+    while not stop.wait(1):
         pass
     print("Finishing what is in flight.", flush=True)
     server.stop()

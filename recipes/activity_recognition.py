@@ -270,7 +270,7 @@ def evaluate(options):
     out = pathlib.Path(options.out)
     of_folds = []
     for model, fold in zip(options.model, options.fold, strict=True):
-        recognizer = from_run(model)
+        recognizer = from_run(model, "activity_recognition")
         frames = recognizer.metadata["frames"]
         settings = argparse.Namespace(**{**vars(options), **frames, "fold": fold})
         settings.frame_size = frames["size"]

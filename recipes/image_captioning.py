@@ -225,7 +225,7 @@ def train_on(strategy, options, run):
 def evaluate(options):
     """Captions a split with a trained model and scores the captions."""
     examples = read_split(options, options.split)
-    captioner = from_run(options.model)
+    captioner = from_run(options.model, "image_captioning")
     # A run's images lie encoded beside it.
     beside = options.model if pathlib.Path(options.model, "model").exists() else options.out
     cache = options.cache or pathlib.Path(beside).parent / "features"

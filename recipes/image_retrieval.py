@@ -44,7 +44,7 @@ def main(arguments=None):
 def evaluate(options):
     """Ranks all images of a split for each sentence, all sentences for each image."""
     examples = datasets.read(options.dataset, options.data, options.split)[: options.num_images]
-    captioner = from_run(options.model)
+    captioner = from_run(options.model, "image_captioning")
     out = pathlib.Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     # A run's images lie encoded beside it.

@@ -427,7 +427,7 @@ def report(describer, split, options, out, cache=None):
 
 def evaluate(options):
     """Describes a split with a trained model and scores the sentences."""
-    describer = from_run(options.model)
+    describer = from_run(options.model, "video_description")
     metadata = describer.metadata
     settings = argparse.Namespace(**{**vars(options), **metadata["frames"]})
     settings.frame_size, settings.seed = settings.size, metadata["seed"]

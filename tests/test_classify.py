@@ -103,4 +103,4 @@ def test_timeline_and_annotated_video_can_be_looked_at(preset, video, tmp_path, 
 def test_captioner_is_refused(capsys, video):
     name = "lrcn_captioner_efficientnet_lite0_flickr8k"
     code, _, err = run(capsys, "classify", "--model", name, video)
-    assert code == 1 and "is no activity recogniser" in err
+    assert code == 1 and "one for activity_recognition is needed here" in err

@@ -69,6 +69,13 @@ def run(capsys, *arguments):
     return code, out, err
 
 
+@pytest.mark.parametrize("command", [["caption"], ["search", "a dog", "--images"]])
+def test_a_model_of_another_task_is_named(command, pictures, capsys):
+    fights = "lrcn_activity_efficientnet_lite0_fights"
+    code, _, err = run(capsys, *command, pictures, "--model", fights)
+    assert code == 1 and f"{fights} is a preset for activity_recognition, and one for" in err
+
+
 def test_caption_prints_every_picture_of_a_folder(preset, pictures, capsys):
     code, out, _ = run(capsys, "caption", "--model", preset, pictures)
     assert code == 0

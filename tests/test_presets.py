@@ -382,3 +382,9 @@ def test_recogniser_without_roles_is_no_preset(recognizer, tmp_path):
     (tmp_path / "mine" / "assets" / "roles.json").unlink()
     with pytest.raises(ValueError, match="it lacks assets/roles.json"):
         from_preset(tmp_path / "mine")
+
+
+def test_preset_for_another_task_is_refused_before_its_weights_are_read():
+    fights = "lrcn_activity_efficientnet_lite0_fights"
+    with pytest.raises(ValueError, match="for activity_recognition, and one for image_captioning"):
+        zoo.from_preset(fights, "image_captioning")

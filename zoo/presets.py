@@ -53,12 +53,13 @@ def presets():
     return found
 
 
-def from_preset(preset):
+def from_preset(preset, task=None):
     """Loads a trained model, with its vocabulary, the names of its classes, or its roles.
 
     Args:
         preset: Name of a preset of this package (see `presets`), or path of a folder that
             `save_to_preset` wrote.
+        task: What it has to be for, a key of `TASKS`; None for anything.
 
     Returns:
         `LRCNCaptioner` or `LRCNVideoDescriber` with `vocabulary` and the `sampler` that it was
@@ -66,7 +67,8 @@ def from_preset(preset):
         `roles`; each with `metadata`, a dict.
 
     Raises:
-        ValueError: If there is no such preset, or its folder is incomplete or of a newer format.
+        ValueError: If there is no such preset, it is for another task, or its folder is
+            incomplete or of a newer format.
 
     Example:
 
@@ -82,6 +84,11 @@ def from_preset(preset):
             f"{folder} is a preset of format {metadata.get('format')} for the task "
             f"{metadata.get('task')!r}; this version of zoo reads formats up to {FORMAT} and the "
             f"tasks {list(TASKS)}. Upgrade zoo."
+        )
+    if task not in (None, metadata["task"]):
+        raise ValueError(
+            f"{preset} is a preset for {metadata['task']}, and one for {task} is needed here. "
+            "`lrcn presets` lists those that come along."
         )
     config = _read_json(folder, "config.json")
     task = TASKS[metadata["task"]]
@@ -128,10 +135,10 @@ def from_preset(preset):
     return model
 
 
-def from_run(name):
+def from_run(name, task=None):
     """Loads a preset by name or folder, as `from_preset` does, or the model of a recipe's run."""
     model = pathlib.Path(name) / "model"
-    return from_preset(model if model.exists() else name)
+    return from_preset(model if model.exists() else name, task)
 
 
 def save_to_preset(model, folder, metadata=None, card=None, half_precision=True):
@@ -156,8 +163,7 @@ def save_to_preset(model, folder, metadata=None, card=None, half_precision=True)
         raise ValueError(
             f"A preset speaks words, and this model has no {task.words}: set `model.{task.words}`."
         )
-    if folder.exists() and any(folder.iterdir()):
-        _check_that_it_is_ours(folder)
+    check_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -213,15 +219,23 @@ def model_card(name, metadata):
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _check_that_it_is_ours(folder):
-    """Refuses to replace a folder that holds more, or something else, than a preset."""
+def check_folder(folder):
+    """Refuses to replace a folder that holds more, or something else, than a preset.
+
+    Raises:
+        ValueError: If it does.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.exists() or not any(folder.iterdir()):
+        return
     files = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()}
     ours = "metadata.json" in files and _read_json(folder, "metadata.json").get("task") in TASKS
     assets = {task.asset for task in TASKS.values()}
     if not ours or not files <= {*FILES, *assets, PRIOR, ROLES, "README.md"}:
         raise ValueError(
             f"{folder} holds something else than a preset of this package, or more: "
-            f"{', '.join(sorted(files))}. Choose another folder."
+            f"{', '.join(sorted(files)[:20])}{', ...' if len(files) > 20 else ''}. Choose another "
+            "folder."
         )
 
 

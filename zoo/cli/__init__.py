@@ -47,6 +47,9 @@ def main(arguments=None):
     try:
         _import_tensorflow_quietly()
         sys.exit(options.command(options))
+    except BrokenPipeError:  # who reads has enough: `lrcn caption photos/ | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (OSError, ModuleNotFoundError, ValueError) as error:
         sys.exit(f"lrcn: {error}")
     except KeyboardInterrupt:

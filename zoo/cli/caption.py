@@ -74,7 +74,7 @@ def caption_files(preset, paths, beam_size=None, n_best=1):
     from zoo.presets import from_preset
     from zoo.vocabulary import UNKNOWN
 
-    captioner = from_preset(preset)
+    captioner = from_preset(preset, "image_captioning")
     beam_size = max(beam_size or captioner.sampler.beam_size, n_best)
     sampler = dataclasses.replace(captioner.sampler, beam_size=beam_size, n_best=n_best)
     constraints = Constraints(forbidden_ids=(UNKNOWN,))

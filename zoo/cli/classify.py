@@ -70,13 +70,9 @@ def run(options):
 @contextlib.contextmanager
 def _model(options):
     """Yields a function from a path to names and clips, see `classify_clips`."""
-    from zoo.models.activity_recognizer import ActivityRecognizer
     from zoo.presets import from_preset
 
-    preset = options.model or RECOGNIZER
-    recognizer = from_preset(preset)
-    if not isinstance(recognizer, ActivityRecognizer):
-        raise ValueError(f"{preset} is no activity recogniser: `lrcn presets` lists them.")
+    recognizer = from_preset(options.model or RECOGNIZER, "activity_recognition")
     yield lambda path: (recognizer.class_names, list(classify_clips(recognizer, path)))
 
 

@@ -61,7 +61,7 @@ def search_images(options):
     from zoo.data.photo_index import index_photos
     from zoo.presets import from_preset
 
-    captioner = from_preset(options.model)
+    captioner = from_preset(options.model, "image_captioning")
     paths = list(dict.fromkeys(map(os.path.abspath, find_pictures(options.images))))
     index = index_photos(captioner.image_encoder, paths, options.index or _index_file(options))
     for path, reason in index.skipped.items():
@@ -109,7 +109,7 @@ def search_captions(options):
     from zoo.presets import from_preset
     from zoo.vocabulary import has_word
 
-    captioner = from_preset(options.model)
+    captioner = from_preset(options.model, "image_captioning")
     lines = pathlib.Path(options.captions).read_text(encoding="utf-8").splitlines()
     sentences = list(dict.fromkeys(line.strip() for line in lines if has_word(line)))
     if not sentences:

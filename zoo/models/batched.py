@@ -1,5 +1,7 @@
 """Runs a function of layers on arrays of any length: compiled, batch by batch, on any backend."""
 
+import logging
+
 import keras
 import numpy as np
 
@@ -26,6 +28,7 @@ class Batched(keras.Model):
         # `while_loop` of a search; JAX knows no other way to compile.
         jit = keras.config.backend() == "jax" and not eager
         self.compile(jit_compile=jit, run_eagerly=eager)
+        logging.getLogger("tensorflow").addFilter(_is_no_retracing)
 
     def call(self, inputs):
         return self.function(inputs)
@@ -43,6 +46,14 @@ class Batched(keras.Model):
         """NumPy in, NumPy out, all rows at once."""
         # `predict` makes a tf.data pipeline for every call, which costs more than a small batch.
         return self.predict_on_batch(inputs)
+
+
+def _is_no_retracing(record):
+    """Passes all but one warning: of tracing again and again, where each model traces once.
+
+    TensorFlow takes the functions that Keras makes for its models for one and the same.
+    """
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 class CompiledFunctions:

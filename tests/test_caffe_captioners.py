@@ -84,7 +84,7 @@ def test_captioner_on_vgg16_sees_the_middle_of_253_pixels(tmp_path):
     )
     vocabulary = read_authors_vocabulary_of(tmp_path, WORDS)
     conversion = convert(path, "lrcn_captioner", vocabulary, tmp_path / "captioner")
-    assert "LRCN-1u with 5 units on vgg16" in conversion.about
+    assert "LRCN-1u with 5 units on vgg16, fc8, 9 words." in conversion.about
     captioner = zoo.from_preset(tmp_path / "captioner")
     picture = pictures(253)[0]
     middle = picture[14:238, 14:238]

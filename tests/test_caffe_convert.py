@@ -1,5 +1,6 @@
 """The authors' activity nets out of Caffe's files, against OpenCV's CNN and an LSTM in NumPy."""
 
+import hashlib
 import shutil
 
 import numpy as np
@@ -22,6 +23,10 @@ def lrcn_of(seed=0):
     rng = np.random.default_rng(seed)
     head = {"lstm1": lstm_blobs(rng, 4096, 6, spread=0.03)}
     return head | {"fc8-final": [rng.normal(size=(5, 6)), rng.normal(size=5)]}
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def log_softmax(logits):
@@ -67,8 +72,10 @@ def test_lrcn_says_of_two_clips_what_caffe_would_of_them_in_one_stream(
     numbers = f"{matrix.min():.6f} {matrix.max():.6f}"
     row = f"lstm1 0 1x1x24x4096 lstm/lstm_cell/kernel 4096x24 {numbers}"
     assert row.split() in [line.split() for line in report]
-    assert "LRCN with 6 units on caffenet_hybrid, rgb, 5 classes." in report[-3]
-    assert "the weights are others: of 22" in report[-2]
+    assert "LRCN with 6 units on caffenet_hybrid, fc6, rgb, 5 classes." in report[-3]
+    assert "No minima and maxima are known" in report[-2]  # five classes are not UCF101's
+    about = recognizer.metadata["about"]
+    assert about == report[-3] and f"(SHA-256 {sha256(path)})" in about
 
     frames = pictures(227)[[0, 1, 1, 0, 1, 0]]
     mean = (103.939, 116.779, 128.68)  # of the authors' LSTMs, blue, green, red
@@ -99,7 +106,7 @@ def test_single_frame_net_has_the_mean_pixel_of_its_modality(
     path = with_head(hybrid_file, tmp_path / name, head)
     conversion = convert(path, "single_frame_recognizer", CLASSES, tmp_path / "single")
     assert conversion.comparison is None
-    assert f"Single frames on caffenet_hybrid, {modality}, 5 classes." in conversion.about
+    assert f"Single frames on caffenet_hybrid, fc7, {modality}, 5 classes." in conversion.about
     features = opencv_layers(tmp_path, HYBRID, path, ["fc7"], pictures(227)[0], mean)[0]
     expected = np.exp(log_softmax(features @ weight.T + bias))
     recognizer = zoo.from_preset(tmp_path / "single")
@@ -124,6 +131,10 @@ CONV1 = {"conv1": [np.zeros((2, 3, 5, 5)), np.zeros(2)]}
     [
         (lrcn_of(), "lrcn_activity_recognizer", "has no CNN, no layer conv1"),
         (lrcn_of() | CONV1, "lrcn_activity_recognizer", "begins with 5 x 5 pixels"),
+        (lrcn_of(), "single_frame_recognizer", "look like those of lrcn_activity_recognizer"),
+        (lrcn_of(), "lrcn_captioner", "look like those of lrcn_activity_recognizer"),
+        ({"fc8": [np.zeros((5, 2))]}, "lrcn_activity_recognizer", "of single_frame_recognizer"),
+        ({"embedding": [np.zeros((9, 2))]}, "single_frame_recognizer", "those of lrcn_captioner"),
         ({"lstm1": lrcn_of()["lstm1"]}, "lrcn_activity_recognizer", "expected one layer `fc8-"),
         (
             {"fc8-a": [np.zeros((5, 2))], "fc8-b": [np.zeros((5, 2))]},
@@ -132,7 +143,6 @@ CONV1 = {"conv1": [np.zeros((2, 3, 5, 5)), np.zeros(2)]}
         ),
         ({"fc8-ucf": [np.zeros((4, 6)), np.zeros(4)]}, "single_frame_recognizer", "has 4 classes"),
         ({"fc8-ucf": [np.zeros(5)]}, "single_frame_recognizer", "no layer 'fc8-ucf' with such"),
-        ({"fc8": [np.zeros((5, 2))]}, "lrcn_activity_recognizer", "no layer 'lstm1' with such"),
         (  # of this many units nothing is built
             lrcn_of() | {"lstm1": [*lrcn_of()["lstm1"][:2], np.zeros((1, 10**6))]},
             "lrcn_activity_recognizer",
@@ -147,10 +157,17 @@ def test_file_of_another_net_is_an_error(tmp_path, layers, to, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_folder_with_something_else_is_refused_before_the_file_is_read(tmp_path):
+    for n in range(30):
+        (tmp_path / f"letter{n:02}.txt").write_text("Dear")
+    with pytest.raises(ValueError, match="holds something else .* letter19.txt, .... Choose"):
+        convert(tmp_path / "nowhere", "single_frame_recognizer", CLASSES, tmp_path)
+
+
 def known_blobs(**changed):
     name, known = next(iter(KNOWN.items()))
     return [
-        Moved(layer, blob, (), "", (), changed.get(layer, low), high or 0.0)
+        Moved(layer, blob, (101, 256), "", (), changed.get(layer, low), high or 0.0)
         for (layer, blob), (low, high) in known.items()
     ]
 
@@ -166,6 +183,7 @@ def test_known_numbers_tell_the_authors_file_from_another():
     others = [blob._replace(minimum=-9.0, maximum=9.0) for blob in known_blobs()]
     assert "the weights are others" in compare(others).sentence
     assert compare(known_blobs()[1:]) is None
+    assert compare([blob._replace(shape=(2, 256)) for blob in known_blobs()]) is None
 
 
 @pytest.mark.parametrize(

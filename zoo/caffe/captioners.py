@@ -6,7 +6,7 @@ import keras
 
 from zoo.caffe.cnns import read_cnn
 from zoo.caffe.layouts import fill_dense, gate_matrix, gate_vector, table
-from zoo.models.caffe_backbones import MEAN_PIXEL
+from zoo.models.caffe_backbones import MEAN_PIXEL, VGG_NAMES
 from zoo.models.captioner import lrcn_captioner
 from zoo.models.layers import VARIANTS
 from zoo.vocabulary import RESERVED, Vocabulary
@@ -43,7 +43,9 @@ def read_captioner(weights, vocabulary):
     )
     fill_decoder(model.decoder, weights)
     model.vocabulary = vocabulary
-    return model, f"LRCN-{variant} with {units} units on {encoder.name}, {size} words."
+    layer = VGG_NAMES.get(encoder.layers[-1].name, encoder.layers[-1].name)
+    about = f"LRCN-{variant} with {units} units on {encoder.name}, {layer}, {size} words."
+    return model, about
 
 
 def find_variant(weights):

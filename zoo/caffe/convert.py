@@ -1,5 +1,6 @@
 """Presets of the authors' models out of their `.caffemodel` files."""
 
+import hashlib
 import pathlib
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from zoo.caffe.fingerprints import Comparison, compare
 from zoo.caffe.layouts import CaffeWeights, fill_dense, gate_matrix, gate_vector
 from zoo.models.activity_recognizer import lrcn_activity_recognizer, single_frame_recognizer
 from zoo.models.caffe_backbones import HYBRID_MEAN_PIXEL, VGG_MEAN_PIXEL
-from zoo.presets import save_to_preset
+from zoo.presets import check_folder, save_to_preset
 
 FLOW_MEAN_PIXEL = (128.0, 128.0, 128.0)  # no motion; authors' nets on flow images
 FRAMES = {  # how the authors' nets see a video
@@ -45,7 +46,7 @@ def convert(path, to, words, folder, modality=None):
         path: File.
         to: `"lrcn_activity_recognizer"`, `"single_frame_recognizer"` or `"lrcn_captioner"`.
         words: List of the classes' names, or `Vocabulary` of a captioner.
-        folder: Folder to write, see `save_to_preset`.
+        folder: Folder to write; an earlier preset there goes when the new one is whole.
         modality: `"rgb"` or `"flow"`, what an activity net was trained on; None for `"flow"`
             where the name of the file says so, otherwise `"rgb"`.
 
@@ -55,10 +56,17 @@ def convert(path, to, words, folder, modality=None):
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no whole `.caffemodel`, or of another net: a blob is missing, left
-            over or of another shape; or if the words are too many or too few.
+            over or of another shape; if the words are too many or too few; or if the folder holds
+            something else.
     """
+    check_folder(folder)  # before anything that takes time
     weights = CaffeWeights(path)
     name = pathlib.Path(path).name
+    if (found := _kind(weights)) != to:
+        raise ValueError(
+            f"{path} is no file for {to}: its layers ({', '.join(weights.shapes)}) look like those "
+            f"of {found}. Give that as --to; or the file is not whole."
+        )
     if to == "lrcn_captioner":
         model, about = read_captioner(weights, words)
         settings = {"decoding": DECODING}
@@ -67,10 +75,26 @@ def convert(path, to, words, folder, modality=None):
         model, about = _recognizer(weights, to, words, modality)
         settings = {"frames": {"modality": modality, **FRAMES}}
     weights.check_nothing_left()
-    about = f"{about} Its weights are those of {name}, converted from Caffe."
-    save_to_preset(model, folder, {"about": about, **settings}, half_precision=False)
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    about = f"{about} Its weights are those of {name} (SHA-256 {digest}), converted from Caffe."
     comparison = compare(weights.moved) if modality == "rgb" else None
+    metadata = {
+        "about": f"{about} {comparison.sentence}" if comparison else about,
+        "terms": "Those of whoever published the file.",
+        **settings,
+    }
+    save_to_preset(model, folder, metadata, half_precision=False)
     return Conversion(model, weights.moved, comparison, about)
+
+
+def _kind(weights):
+    """Says what a file looks like, by the names of its layers."""
+    if "embedding" in weights.shapes or "predict" in weights.shapes:
+        return "lrcn_captioner"
+    if "lstm1" in weights.shapes:
+        return "lrcn_activity_recognizer"
+    return "single_frame_recognizer"
 
 
 def _recognizer(weights, to, class_names, modality):
@@ -104,7 +128,8 @@ def _recognizer(weights, to, class_names, modality):
         )
     fill_dense(model.get_layer("logits"), weights, classifier)
     model.class_names = list(class_names)
-    return model, f"{kind} on {encoder.name}, {modality}, {num_classes} classes."
+    layer = encoder.layers[-1].name
+    return model, f"{kind} on {encoder.name}, {layer}, {modality}, {num_classes} classes."
 
 
 def _classifier(weights):

@@ -26,6 +26,7 @@ KNOWN = {
         ("fc8-final", 1): (-0.217259, 0.235254),
     }
 }
+CLASSIFIER = (101, 256)  # shape of the last matrix of all of them: classes of UCF101, units
 TOLERANCE = 1e-6  # they are known to six decimals
 
 
@@ -68,7 +69,7 @@ def compare(moved):
     """
     found = {(blob.layer, blob.blob): (blob.minimum, blob.maximum) for blob in moved}
     for file, known in KNOWN.items():
-        if set(known) == set(found):
+        if set(known) == set(found) and CLASSIFIER in (blob.shape[-2:] for blob in moved):
             return _compare(file, known, found)
     return None
 

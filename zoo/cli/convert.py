@@ -30,7 +30,7 @@ def add_parser(commands):
         help="of an activity net; default: flow where the name of the file says so, or rgb",
     )
     p.add_argument("--json", action="store_true", help="for scripts")
-    p.add_argument("folder", metavar="OUT", help="folder of the preset")
+    p.add_argument("folder", metavar="OUT", help="folder of the preset; replaces an earlier one")
 
 
 def _check(parser, options):

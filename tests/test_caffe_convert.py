@@ -8,6 +8,7 @@ import pytest
 from caffe_files import lstm_blobs, numpy_lstm, write_layers, write_net
 from caffe_nets import HYBRID, HYBRID_SHAPES, opencv_layers, random_weights
 from made_pictures import pictures
+from PIL import Image
 
 import zoo
 from zoo.caffe.convert import convert
@@ -56,8 +57,12 @@ def test_lrcn_says_of_two_clips_what_caffe_would_of_them_in_one_stream(
     path = with_head(hybrid_file, tmp_path / "a.caffemodel", head, 1, legacy=True)
     (tmp_path / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES))
     options = ["--to", "lrcn_activity_recognizer", "--classes", str(tmp_path / "classes.txt")]
+    video = tmp_path / "v_JugglingBalls_g01_c02"
+    video.mkdir()
+    for n, picture in enumerate(pictures(320)[:, :240]):  # two frames of 240 x 320
+        Image.fromarray(picture.astype("uint8")).save(video / f"{n}.png")
     with pytest.raises(SystemExit) as end:
-        main(["convert", str(path), *options, str(tmp_path / "lrcn")])
+        main(["convert", str(path), *options, "--check-layers", str(video), str(tmp_path / "lrcn")])
     assert end.value.code == 0
     recognizer = zoo.from_preset(tmp_path / "lrcn")
     assert recognizer.class_names == CLASSES
@@ -67,6 +72,7 @@ def test_lrcn_says_of_two_clips_what_caffe_would_of_them_in_one_stream(
     assert recognizer.metadata["frames"] == {"modality": "rgb", **settings}
 
     report = capsys.readouterr().out.splitlines()
+    report, checked = report[:-13], report[-13:]
     assert len(report) == 1 + 2 * 6 + 3 + 2 + 3
     matrix = head["lstm1"][0].astype("float32")
     numbers = f"{matrix.min():.6f} {matrix.max():.6f}"
@@ -81,6 +87,20 @@ def test_lrcn_says_of_two_clips_what_caffe_would_of_them_in_one_stream(
     mean = (103.939, 116.779, 128.68)  # of the authors' LSTMs, blue, green, red
     text = HYBRID[: HYBRID.index('layer { name: "fc7"')]
     fc6 = [opencv_layers(tmp_path, text, hybrid_file, ["fc6"], x, mean)[0][0] for x in frames]
+    centers = pictures(320)[:, 6:233, 46:273]
+    names = ["conv1", "norm1", "conv2", "norm2", "conv5", "fc6"]
+    layers = opencv_layers(tmp_path, text, hybrid_file, names, centers[0], mean)
+    expected = [pictures(320)[0, :240].mean(), (centers[0][..., ::-1] - mean).max()]
+    expected += [layer.max() for layer in layers]
+    last = opencv_layers(tmp_path, text, hybrid_file, ["fc6"], centers[1], mean)[0]
+    states = numpy_lstm(head["lstm1"], np.stack([layers[-1], last]), np.array([[0], [1]]))
+    logits = states @ head["fc8-final"][0].T + head["fc8-final"][1]
+    expected += [states.min(), states.max(), logits.min(), logits.max()]
+    expected += [np.exp(log_softmax(logits)).max()]
+    found = [float(line.split()[-1]) for line in checked]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    assert "authors  1409.3700" in checked[2]
+
     markers = np.array([[0], [1], [1], [0], [1], [1]])  # two clips of three
     states = numpy_lstm(head["lstm1"], np.array(fc6)[:, None], markers)[:, 0]
     weight, bias = head["fc8-final"]
@@ -193,6 +213,10 @@ def test_known_numbers_tell_the_authors_file_from_another():
         (["--to", "single_frame_recognizer"], "needs --classes FILE"),
         (["--to", "lrcn_captioner", "--vocabulary", "a", "--classes", "b"], "does not go with"),
         (["--to", "lrcn_captioner", "--vocabulary", "a", "--modality", "rgb"], "does not go with"),
+        (
+            ["--to", "single_frame_recognizer", "--classes", "a", "--check-layers", "b"],
+            "does not go with",
+        ),
         (["--to", "vgg16"], "invalid choice"),
     ],
 )
@@ -201,6 +225,13 @@ def test_options_that_do_not_go_together_are_said(capsys, options, message):
         main(["convert", "a.caffemodel", *options, "out"])
     assert end.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_layers_of_another_video_were_not_noted(tmp_path):
+    (tmp_path / "classes.txt").write_text("Archery\n")
+    options = ["--to", "lrcn_activity_recognizer", "--classes", str(tmp_path / "classes.txt")]
+    with pytest.raises(SystemExit, match="noted layers of v_JugglingBalls_g01_c02 and v_Military"):
+        main(["convert", "nowhere", *options, "--check-layers", "v_Archery_g01_c01.avi", "out"])
 
 
 def test_classes_are_names_or_those_of_ucf101(tmp_path, capsys):

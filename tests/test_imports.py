@@ -44,6 +44,7 @@ WALLS = {
     "caffe.captioners": ({"models", "vocabulary"}, {"keras"}),  # the authors' models
     "caffe.convert": ({"models", "presets"}, {"keras"}),
     "cli": (EVERY_ROOM, {"PIL", "matplotlib", "numpy", "tensorflow", "tqdm"}),
+    "cli.layer_check": (EVERY_ROOM, {"keras", "numpy"}),  # asks layers of a network
     "cli.features": (EVERY_ROOM, {"keras", "numpy"}),  # sets the precision, as the recipes do
 }
 # What may import them is nobody but the tests.

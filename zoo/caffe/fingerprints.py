@@ -26,6 +26,42 @@ KNOWN = {
         ("fc8-final", 1): (-0.217259, 0.235254),
     }
 }
+# Of two videos of UCF101, the same source: the first frame's mean pixel, and the maximum of each
+# layer for the center of that frame.
+FIRST = "mean pixel of the first frame"
+ACTIVATIONS = {
+    "v_JugglingBalls_g01_c02": {
+        FIRST: 129.0826,
+        "data": 151.061,
+        "conv1": 1409.37,
+        "norm1": 138.331,
+        "conv2": 216.267,
+        "norm2": 124.566,
+        "conv5": 38.1714,
+        "fc6": 19.95282,
+    },
+    "v_MilitaryParade_g05_c03": {
+        FIRST: 88.1156,
+        "data": 126.32,
+        "conv1": 1083.12,
+        "norm1": 138.606,
+        "conv2": 229.603,
+        "norm2": 130.008,
+        "conv5": 29.5668,
+        "fc6": 19.34822,
+    },
+}
+# And of the first 16 frames, behind the LSTM. Noted of the other video too, but with the same
+# numbers: a buffer that was used again, since the input's maximum is that of this one.
+OF_16_FRAMES = {
+    "v_JugglingBalls_g01_c02": {
+        "lstm1, minimum": -0.999205,
+        "lstm1, maximum": 0.999142,
+        "fc8-final, minimum": -3.439335,
+        "fc8-final, maximum": 6.23402,
+        "greatest probability": 0.462677,
+    }
+}
 CLASSIFIER = (101, 256)  # shape of the last matrix of all of them: classes of UCF101, units
 TOLERANCE = 1e-6  # they are known to six decimals
 

@@ -29,6 +29,12 @@ def add_parser(commands):
         choices=("rgb", "flow"),
         help="of an activity net; default: flow where the name of the file says so, or rgb",
     )
+    p.add_argument(
+        "--check-layers",
+        metavar="VIDEO",
+        help="of the LRCN on RGB: compare its layers with what the authors noted of "
+        "v_JugglingBalls_g01_c02 or v_MilitaryParade_g05_c03 of UCF101",
+    )
     p.add_argument("--json", action="store_true", help="for scripts")
     p.add_argument("folder", metavar="OUT", help="folder of the preset; replaces an earlier one")
 
@@ -41,6 +47,8 @@ def _check(parser, options):
         parser.error(f"--to {options.to} needs --{wants} FILE")
     if getattr(options, other):
         parser.error(f"--{other} does not go with --to {options.to}")
+    if options.check_layers and options.to != RECOGNIZERS[0]:
+        parser.error(f"--check-layers does not go with --to {options.to}")
     if options.modality and options.to == CAPTIONER:
         parser.error(f"--modality does not go with --to {options.to}")
 
@@ -49,13 +57,17 @@ def run(options):
     """Converts, and prints the report."""
     from zoo.caffe.captioners import read_authors_vocabulary
     from zoo.caffe.convert import convert
+    from zoo.cli.layer_check import check_layers, find_video
 
+    if options.check_layers:
+        find_video(options.check_layers)  # before anything that takes time
     if options.to == CAPTIONER:
         words = read_authors_vocabulary(options.vocabulary)
     else:
         words = read_classes(options.classes)
     conversion = convert(options.file, options.to, words, options.folder, options.modality)
     comparison = conversion.comparison
+    rows = check_layers(conversion.model, options.check_layers) if options.check_layers else []
     if options.json:
         report = {
             "file": options.file,
@@ -63,6 +75,7 @@ def run(options):
             "about": conversion.about,
             "blobs": [blob._asdict() for blob in conversion.moved],
             "fingerprint": comparison and {**comparison._asdict(), "says": comparison.sentence},
+            "layers": rows,
         }
         print(json.dumps(report, indent=1))
         return 0
@@ -74,6 +87,8 @@ def run(options):
         else "No minima and maxima are known of an authors' file with these layers."
     )
     print(f"The preset is in {options.folder}.")
+    for name, theirs, ours in rows:
+        print(f"{name:30} authors {theirs:10.4f}  here {ours:10.4f}")
     return 0
 
 

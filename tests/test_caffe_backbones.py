@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from caffe_files import write_net
 from caffe_nets import (
     CAFFENET,
@@ -139,6 +140,15 @@ def test_mean_pixel_of_the_hybrid_may_be_that_of_flow():
     still = np.full((1, 227, 227, 3), 128.0, "float32")
     encoder = caffenet_hybrid(mean_pixel=(128, 128, 128))
     assert np.abs(run(encoder.get_layer("preprocess"), still)).max() == 0
+
+
+@pytest.mark.parametrize("build", [caffenet, caffenet_hybrid])
+def test_nothing_in_the_graph_asks_for_xla_which_a_model_server_refuses(build):
+    encoder = build()
+    function = tf.function(lambda images: encoder(images, training=False), autograph=False)
+    graph = function.get_concrete_function(tf.TensorSpec((None, 227, 227, 3))).graph
+    library = graph.as_graph_def().library.function
+    assert not any(part.attr["_XlaMustCompile"].b for part in library)
 
 
 @pytest.mark.parametrize("build", [caffenet, caffenet_hybrid])

@@ -50,6 +50,26 @@ class LocalResponseNormalization(layers.Layer):
         return input_shape
 
 
+@keras.saving.register_keras_serializable(package="zoo")
+class GroupedConv2D(layers.Conv2D):
+    """A convolution in groups that computes one group after the other.
+
+    Keras hands such a convolution to XLA where TensorFlow runs it, and a model server takes no
+    function that asks for XLA.
+
+    Args:
+        filters, kernel_size, strides, padding, groups, ...: As of `keras.layers.Conv2D`, and the
+            same weights.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        """Activations and kernel -> the groups' outputs, side by side."""
+        convolve = super().convolution_op
+        inputs, kernels = (ops.split(x, self.groups, axis=-1) for x in (inputs, kernel))
+        outputs = [convolve(*part) for part in zip(inputs, kernels, strict=True)]
+        return ops.concatenate(outputs, axis=-1)
+
+
 def caffenet(features="fc7", weights=None, mean_pixel=MEAN_PIXEL, name="caffenet"):
     """Builds CaffeNet, the CNN of the paper's first captioners. Layers are named as in Caffe.
 
@@ -186,7 +206,8 @@ def vgg16(features="fc7", weights=None, mean_pixel=VGG_MEAN_PIXEL, name="vgg16")
 
 
 def _conv(x, name, filters, kernel_size, strides=1, padding="same", groups=1, **fillers):
-    return layers.Conv2D(
+    kind = layers.Conv2D if groups == 1 else GroupedConv2D
+    return kind(
         filters,
         kernel_size,
         strides,

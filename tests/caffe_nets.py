@@ -48,53 +48,52 @@ def prototxt(side, layers):
     return f'name: "net"\ninput: "data"\n{shape}\n{layers}'
 
 
-# The nets as their authors describe them: text, and shapes of all blobs.
-CAFFENET = prototxt(
-    227,
-    convolution("conv1", "data", 96, 11, stride=4)
-    + pool_and_norm(1, "conv1")
-    + convolution("conv2", "norm1", 256, 5, pad=2, group=2)
-    + pool_and_norm(2, "conv2")
-    + convolution("conv3", "norm2", 384, 3, pad=1)
-    + convolution("conv4", "conv3", 384, 3, pad=1, group=2)
-    + convolution("conv5", "conv4", 256, 3, pad=1, group=2)
-    + pool_and_norm(5, "conv5", norm=False)
-    + inner_product("fc6", "pool5", 4096)
-    + inner_product("fc7", "fc6", 4096)
-    + inner_product("fc8", "fc7", 1000, rectified=False),
+def five_convolutions(convolutions, *fully_connected):
+    """Text and shapes of CaffeNet and its like: five convolutions, three poolings, two norms.
+
+    Args:
+        convolutions: Settings of conv1 to conv5.
+        *fully_connected: Outputs of fc6, ...; a layer of 1000 is not rectified.
+    """
+    text, shapes, bottom, before = "", {}, "data", 3
+    for n, settings in enumerate(convolutions, 1):
+        text += convolution(f"conv{n}", bottom, **settings)
+        side = settings["kernel_size"]
+        inputs = before // settings.get("group", 1)
+        shapes[f"conv{n}"] = (settings["num_output"], inputs, side, side)
+        bottom, before = f"conv{n}", settings["num_output"]
+        if n in (1, 2, 5):
+            text += pool_and_norm(n, bottom, norm=n < 5)
+            bottom = f"norm{n}" if n < 5 else "pool5"
+    before *= 36  # maps of 6 x 6
+    for n, outputs in enumerate(fully_connected, 6):
+        text += inner_product(f"fc{n}", bottom, outputs, rectified=outputs != 1000)
+        shapes[f"fc{n}"] = (outputs, before)
+        bottom, before = f"fc{n}", outputs
+    return prototxt(227, text), shapes
+
+
+# The nets as their authors describe them: text, and shapes of all matrices.
+CAFFENET, CAFFENET_SHAPES = five_convolutions(
+    [
+        {"num_output": 96, "kernel_size": 11, "stride": 4},
+        {"num_output": 256, "kernel_size": 5, "pad": 2, "group": 2},
+        {"num_output": 384, "kernel_size": 3, "pad": 1},
+        {"num_output": 384, "kernel_size": 3, "pad": 1, "group": 2},
+        {"num_output": 256, "kernel_size": 3, "pad": 1, "group": 2},
+    ],
+    *(4096, 4096, 1000),
 )
-CAFFENET_SHAPES = {
-    "conv1": (96, 3, 11, 11),
-    "conv2": (256, 48, 5, 5),
-    "conv3": (384, 256, 3, 3),
-    "conv4": (384, 192, 3, 3),
-    "conv5": (256, 192, 3, 3),
-    "fc6": (4096, 9216),
-    "fc7": (4096, 4096),
-    "fc8": (1000, 4096),
-}
-HYBRID = prototxt(
-    227,
-    convolution("conv1", "data", 96, 7, stride=2)
-    + pool_and_norm(1, "conv1")
-    + convolution("conv2", "norm1", 384, 5, stride=2, group=2)
-    + pool_and_norm(2, "conv2")
-    + convolution("conv3", "norm2", 512, 3, pad=1)
-    + convolution("conv4", "conv3", 512, 3, pad=1, group=2)
-    + convolution("conv5", "conv4", 384, 3, pad=1, group=2)
-    + pool_and_norm(5, "conv5", norm=False)
-    + inner_product("fc6", "pool5", 4096)
-    + inner_product("fc7", "fc6", 4096),
+HYBRID, HYBRID_SHAPES = five_convolutions(
+    [
+        {"num_output": 96, "kernel_size": 7, "stride": 2},
+        {"num_output": 384, "kernel_size": 5, "stride": 2, "group": 2},
+        {"num_output": 512, "kernel_size": 3, "pad": 1},
+        {"num_output": 512, "kernel_size": 3, "pad": 1, "group": 2},
+        {"num_output": 384, "kernel_size": 3, "pad": 1, "group": 2},
+    ],
+    *(4096, 4096),
 )
-HYBRID_SHAPES = {
-    "conv1": (96, 3, 7, 7),
-    "conv2": (384, 48, 5, 5),
-    "conv3": (512, 384, 3, 3),
-    "conv4": (512, 256, 3, 3),
-    "conv5": (384, 256, 3, 3),
-    "fc6": (4096, 13824),
-    "fc7": (4096, 4096),
-}
 
 
 def vgg():

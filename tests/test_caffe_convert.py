@@ -185,7 +185,7 @@ def test_folder_with_something_else_is_refused_before_the_file_is_read(tmp_path)
 
 
 def known_blobs(**changed):
-    name, known = next(iter(KNOWN.items()))
+    known = next(iter(KNOWN.values()))
     return [
         Moved(layer, blob, (101, 256), "", (), changed.get(layer, low), high or 0.0)
         for (layer, blob), (low, high) in known.items()

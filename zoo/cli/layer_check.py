@@ -39,11 +39,11 @@ def check_layers(recognizer, path):
     theirs = ACTIVATIONS[video]
     names = [name for name in theirs if name != FIRST]
     layers = [encoder.get_layer("preprocess" if n == "data" else n).output for n in names]
-    first = keras.Model(encoder.input, layers)(squares[:1])
-    ours = [float(np.mean(frames[0])), *(float(keras.ops.max(layer)) for layer in first)]
+    *_, features = layers = keras.Model(encoder.input, layers)(squares)
+    ours = [float(np.mean(frames[0])), *(float(keras.ops.max(layer[0])) for layer in layers)]
     rows = list(zip(theirs, theirs.values(), ours, strict=True))
     if video in OF_16_FRAMES:
-        states = recognizer.lstm(encoder(squares)[None])
+        states = recognizer.lstm(features[None])
         logits = recognizer.get_layer("logits")(states)
         ours = [f(x) for x in (states, logits) for f in (keras.ops.min, keras.ops.max)]
         ours = map(float, [*ours, keras.ops.max(keras.ops.softmax(logits))])

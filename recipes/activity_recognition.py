@@ -41,6 +41,7 @@ from zoo.evaluation.activity import top_k
 from zoo.evaluation.activity_scores import Scores, fuse, load_scores
 from zoo.files import write_json
 from zoo.models.backbones import (
+    FLOW_MEAN_PIXEL,
     caffenet,
     caffenet_hybrid,
     efficientnet_lite0,
@@ -66,7 +67,7 @@ ENCODERS = {
 }
 FLOW_ENCODERS = {  # where 128 is no motion; authors' code
     **ENCODERS,
-    "caffenet_hybrid": functools.partial(caffenet_hybrid, "fc7", mean_pixel=(128, 128, 128)),
+    "caffenet_hybrid": functools.partial(caffenet_hybrid, "fc7", mean_pixel=FLOW_MEAN_PIXEL),
 }
 DATASETS = ("clip_folder", "hmdb51", "moving_digits", "shards", "ucf101")
 STAGES = ("single_frame", "single_frame_fine_tuned", "lrcn", "lrcn_fine_tuned")

@@ -9,11 +9,12 @@ from caffe_nets import CAFFENET, CAFFENET_SHAPES, VGG, VGG_SHAPES, opencv_layers
 from made_pictures import pictures
 
 import zoo
-from zoo.caffe.captioners import fill_decoder, find_variant, read_authors_vocabulary
+from zoo.caffe.captioners import fill_decoder, find_variant
 from zoo.caffe.convert import convert
 from zoo.caffe.layouts import CaffeWeights
 from zoo.cli import main
 from zoo.models.captioner import lrcn_captioner
+from zoo.vocabulary import Vocabulary
 
 WORDS = ["<unk>", *(f"word{n}" for n in range(7))]  # as the authors' file begins; 9 with the end
 
@@ -154,7 +155,7 @@ def test_blob_of_another_shape_is_an_error(tmp_path, change, message):
 def read_authors_vocabulary_of(folder, words):
     path = folder / "words.txt"
     path.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
-    return read_authors_vocabulary(path)
+    return Vocabulary.load_authors(path)
 
 
 def test_vocabularies_of_the_authors_and_of_ours_are_read(tmp_path):
@@ -166,4 +167,6 @@ def test_vocabularies_of_the_authors_and_of_ours_are_read(tmp_path):
         read_authors_vocabulary_of(tmp_path, ["a", "dog"])
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="binary: 'utf-8' codec"):
-        read_authors_vocabulary(tmp_path / "binary")
+        Vocabulary.load_authors(tmp_path / "binary")
+    with pytest.raises(ValueError, match="binary: 'utf-8' codec"):
+        Vocabulary.load(tmp_path / "binary")

@@ -41,8 +41,8 @@ WALLS = {
     ),
     "caffe": (set(), {"google", "keras", "numpy"}),  # Caffe's files and layouts; no networks
     "caffe.cnns": ({"models"}, set()),
-    "caffe.captioners": ({"models", "vocabulary"}, {"keras"}),  # the authors' models
-    "caffe.convert": ({"models", "presets"}, {"keras"}),
+    "caffe.captioners": ({"models"}, {"keras"}),  # the authors' models
+    "caffe.convert": ({"data", "models", "presets"}, {"keras"}),
     "cli": (EVERY_ROOM, {"PIL", "matplotlib", "numpy", "tensorflow", "tqdm"}),
     "cli.layer_check": (EVERY_ROOM, {"keras", "numpy"}),  # asks layers of a network
     "cli.features": (EVERY_ROOM, {"keras", "numpy"}),  # sets the precision, as the recipes do

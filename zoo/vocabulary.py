@@ -128,10 +128,29 @@ class Vocabulary:
     @classmethod
     def load(cls, path):
         """Reads a vocabulary from a file with one word a line."""
-        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+        return cls._load(path, list)
+
+    @classmethod
+    def load_authors(cls, path):
+        """Reads the vocabulary of the authors' captioners, or one of ours.
+
+        Theirs begins with `<unk>`: the end of a sentence has id 0 and no line. They cut sentences
+        at runs of characters that are no word's, so that a "word" may have white space in it, such
+        as `, "`, which becomes `_` here.
+        """
+
+        def arrange(lines):
+            first = RESERVED[:1] if lines[0] == RESERVED[1] else ()
+            return ["_".join(line.split()) for line in (*first, *lines)]
+
+        return cls._load(path, arrange)
+
+    @classmethod
+    def _load(cls, path, arrange):
         try:
-            return cls(text.removesuffix("\n").split("\n"))
-        except ValueError as error:
+            text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+            return cls(arrange(text.removesuffix("\n").split("\n")))
+        except ValueError as error:  # no UTF-8, or no vocabulary
             raise ValueError(f"{path}: {error}") from error
 
     def save(self, path):

@@ -1,15 +1,12 @@
-"""The authors' captioners out of their `.caffemodel` files, with their vocabulary."""
-
-import pathlib
+"""The authors' captioners out of their `.caffemodel` files."""
 
 import keras
 
 from zoo.caffe.cnns import read_cnn
-from zoo.caffe.layouts import fill_dense, gate_matrix, gate_vector, table
-from zoo.models.caffe_backbones import MEAN_PIXEL, VGG_NAMES
+from zoo.caffe.layouts import fill_layer, fill_lstm, table
+from zoo.models.caffe_backbones import MEAN_PIXEL
 from zoo.models.captioner import lrcn_captioner
 from zoo.models.layers import VARIANTS
-from zoo.vocabulary import RESERVED, Vocabulary
 
 LSTMS = ["lstm1", "lstm2", "lstm3", "lstm4"]
 MARGIN = 29  # pixels around what the CNN sees: 256 - 227
@@ -21,7 +18,7 @@ def read_captioner(weights, vocabulary):
 
     Args:
         weights: `zoo.caffe.layouts.CaffeWeights`.
-        vocabulary: `Vocabulary`.
+        vocabulary: `zoo.vocabulary.Vocabulary`.
 
     Returns:
         `LRCNCaptioner` with that vocabulary, and what it is, a sentence.
@@ -37,15 +34,13 @@ def read_captioner(weights, vocabulary):
             f"{len(vocabulary)}."
         )
     units = weights.units_of("lstm1")
-    encoder = read_cnn(weights, MEAN_PIXEL)
+    encoder, seen = read_cnn(weights, MEAN_PIXEL)
     model = lrcn_captioner(
         see_center(encoder), size, variant, embedding_dim=width, lstm_units=units
     )
     fill_decoder(model.decoder, weights)
     model.vocabulary = vocabulary
-    layer = VGG_NAMES.get(encoder.layers[-1].name, encoder.layers[-1].name)
-    about = f"LRCN-{variant} with {units} units on {encoder.name}, {layer}, {size} words."
-    return model, about
+    return model, f"LRCN-{variant} with {units} units on {seen}, {size} words."
 
 
 def find_variant(weights):
@@ -85,11 +80,9 @@ def fill_decoder(decoder, weights):
     """
     weights.move("embedding", [(decoder.embedding.embeddings, table)])
     for n, (share, rnn) in enumerate(zip(decoder.input_shares, decoder.rnns, strict=True)):
-        targets = [(share.kernel, gate_matrix), (share.bias, gate_vector)]
-        if n == decoder.image_layer:
-            targets.append((decoder.image_share.kernel, gate_matrix))
-        weights.move(LSTMS[n], [*targets, (rnn.cell.recurrent_kernel, gate_matrix)])
-    fill_dense(decoder.logits, weights, "predict")
+        image = decoder.image_share if n == decoder.image_layer else None
+        fill_lstm(weights, LSTMS[n], share, rnn.cell, image)
+    fill_layer(decoder.logits, weights, "predict")
 
 
 def see_center(encoder):
@@ -110,28 +103,3 @@ def see_center(encoder):
     before, after = MARGIN // 2, MARGIN - MARGIN // 2  # 14 above and left, as Caffe rounds
     middle = keras.layers.Cropping2D(((before, after), (before, after)), name="crop")(images)
     return keras.Model(images, encoder(middle), name=f"{encoder.name}_on_center")
-
-
-def read_authors_vocabulary(path):
-    """Reads the vocabulary of the authors' captioners, or one of ours.
-
-    Theirs begins with `<unk>`: the end of a sentence has id 0 and no line. They cut sentences at
-    runs of characters that are no word's, so that a "word" may have white space in it, such as
-    `, "`, which becomes `_` here.
-
-    Args:
-        path: File, one word a line.
-
-    Returns:
-        `Vocabulary`.
-
-    Raises:
-        ValueError: If it is no vocabulary.
-    """
-    try:
-        lines = pathlib.Path(path).read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
-        if lines[0] == RESERVED[1]:
-            lines = [RESERVED[0], *lines]
-        return Vocabulary("_".join(line.split()) for line in lines)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error

@@ -1,7 +1,7 @@
 """The CNN in a `.caffemodel`: which one it is, and how it becomes an image encoder."""
 
 from zoo.caffe.layouts import fill_encoder
-from zoo.models.caffe_backbones import VGG_NAMES, caffenet, caffenet_hybrid, vgg16
+from zoo.models.caffe_backbones import caffenet, caffenet_hybrid, vgg16
 
 FULLY_CONNECTED = ("fc8", "fc7", "fc6")  # the last of them that a file has gives the features
 FIRST_KERNELS = {11: caffenet, 7: caffenet_hybrid}  # sides of conv1 in pixels
@@ -16,7 +16,8 @@ def read_cnn(weights, mean_pixel, classifier=None):
         classifier: Name of a layer that is not the CNN's.
 
     Returns:
-        A `keras.Model`, `caffenet`, `caffenet_hybrid` or `vgg16`.
+        A `keras.Model`, `caffenet`, `caffenet_hybrid` or `vgg16`, and what it is: its name and
+        the layer that gives the features.
 
     Raises:
         ValueError: If there is none of these.
@@ -37,6 +38,7 @@ def read_cnn(weights, mean_pixel, classifier=None):
             f"{', '.join(weights.shapes)}. Is it a part of a net?"
         )
     last = (name for name in FULLY_CONNECTED if name in weights.shapes and name != classifier)
-    encoder = build(next(last, "fc6"), mean_pixel=mean_pixel)
-    fill_encoder(encoder, weights, VGG_NAMES)
-    return encoder
+    features = next(last, "fc6")
+    encoder = build(features, mean_pixel=mean_pixel)
+    fill_encoder(encoder, weights)
+    return encoder, f"{encoder.name}, {features}"

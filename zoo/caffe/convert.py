@@ -9,17 +9,17 @@ import keras
 from zoo.caffe.captioners import DECODING, read_captioner
 from zoo.caffe.cnns import read_cnn
 from zoo.caffe.fingerprints import Comparison, compare
-from zoo.caffe.layouts import CaffeWeights, fill_dense, gate_matrix, gate_vector
+from zoo.caffe.layouts import CaffeWeights, fill_layer, fill_lstm
+from zoo.data.clips import CLIP_LENGTH, FRAME_SIZE, STRIDE
 from zoo.models.activity_recognizer import lrcn_activity_recognizer, single_frame_recognizer
-from zoo.models.caffe_backbones import HYBRID_MEAN_PIXEL, VGG_MEAN_PIXEL
+from zoo.models.caffe_backbones import FLOW_MEAN_PIXEL, HYBRID_MEAN_PIXEL, VGG_MEAN_PIXEL
 from zoo.presets import check_folder, save_to_preset
 
-FLOW_MEAN_PIXEL = (128.0, 128.0, 128.0)  # no motion; authors' nets on flow images
 FRAMES = {  # how the authors' nets see a video
     "rate": 30.0,  # frames per second; paper, section 4.1
-    "size": (240, 320),
-    "clip_length": 16,
-    "stride": 8,
+    "size": FRAME_SIZE,
+    "clip_length": CLIP_LENGTH,
+    "stride": STRIDE,
 }
 
 
@@ -106,30 +106,22 @@ def _recognizer(weights, to, class_names, modality):
             f"{weights.path} has {num_classes} classes, in {classifier!r}, but there are "
             f"{len(class_names)} names of classes."
         )
-    if to == "single_frame_recognizer":
-        mean_pixel = FLOW_MEAN_PIXEL if modality == "flow" else VGG_MEAN_PIXEL
-        encoder = read_cnn(weights, mean_pixel, classifier)
-        model, kind = single_frame_recognizer(encoder, num_classes), "Single frames"
-    else:
-        units = weights.units_of("lstm1")
-        mean_pixel = FLOW_MEAN_PIXEL if modality == "flow" else HYBRID_MEAN_PIXEL
-        encoder = read_cnn(weights, mean_pixel, classifier)
+    recurrent = to == "lrcn_activity_recognizer"
+    units = weights.units_of("lstm1") if recurrent else 0
+    mean_pixel = HYBRID_MEAN_PIXEL if recurrent else VGG_MEAN_PIXEL
+    mean_pixel = FLOW_MEAN_PIXEL if modality == "flow" else mean_pixel
+    encoder, seen = read_cnn(weights, mean_pixel, classifier)
+    if recurrent:
         model = lrcn_activity_recognizer(
-            encoder, num_classes, FRAMES["clip_length"], units, input_dropout=0.9
+            encoder, num_classes, CLIP_LENGTH, units, input_dropout=0.9
         )
-        cell, kind = model.lstm.cell, f"LRCN with {units} units"
-        weights.move(
-            "lstm1",
-            [
-                (cell.kernel, gate_matrix),
-                (cell.bias, gate_vector),
-                (cell.recurrent_kernel, gate_matrix),
-            ],
-        )
-    fill_dense(model.get_layer("logits"), weights, classifier)
+        fill_lstm(weights, "lstm1", model.lstm.cell, model.lstm.cell)
+    else:
+        model = single_frame_recognizer(encoder, num_classes)
+    fill_layer(model.get_layer("logits"), weights, classifier)
     model.class_names = list(class_names)
-    layer = encoder.layers[-1].name
-    return model, f"{kind} on {encoder.name}, {layer}, {modality}, {num_classes} classes."
+    kind = f"LRCN with {units} units" if recurrent else "Single frames"
+    return model, f"{kind} on {seen}, {modality}, {num_classes} classes."
 
 
 def _classifier(weights):

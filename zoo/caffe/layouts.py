@@ -7,6 +7,11 @@ import numpy as np
 
 from zoo.caffe.caffemodel import read_caffemodel
 
+# Layer of `keras.applications.VGG16` -> of Caffe; all others are called alike.
+VGG_NAMES = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"} | {
+    f"block{block}_conv{n}": f"conv{block}_{n}" for block in range(1, 6) for n in range(1, 4)
+}
+
 
 class Moved(NamedTuple):
     """Where a blob went, and what it holds."""
@@ -127,13 +132,12 @@ class CaffeWeights:
         return ", ".join(listed[:40]) + (", ..." if len(listed) > 40 else "")
 
 
-def fill_encoder(encoder, weights, names=None):
+def fill_encoder(encoder, weights):
     """Moves the weights of a CNN into an image encoder of the same layers.
 
     Args:
         encoder: `keras.Model` of `zoo.models.caffe_backbones`.
         weights: `CaffeWeights`. Layers that the encoder does not have stay there.
-        names: Dict from the names of Keras layers to those of Caffe; the others are the same.
 
     Raises:
         ValueError: If a layer is not there, or has another shape.
@@ -149,13 +153,28 @@ def fill_encoder(encoder, weights, names=None):
         else:
             arrange = matrix if maps is None else channels_first_matrix(maps)
             maps = None
-        name = (names or {}).get(layer.name, layer.name)
-        weights.move(name, [(layer.kernel, arrange), (layer.bias, vector)])
+        fill_layer(layer, weights, VGG_NAMES.get(layer.name, layer.name), arrange)
 
 
-def fill_dense(layer, weights, name):
-    """Moves an InnerProduct into a `keras.layers.Dense`."""
-    weights.move(name, [(layer.kernel, matrix), (layer.bias, vector)])
+def fill_layer(layer, weights, name, arrange=None):
+    """Moves kernel and bias of one layer; without `arrange`, those of an InnerProduct."""
+    weights.move(name, [(layer.kernel, arrange or matrix), (layer.bias, vector)])
+
+
+def fill_lstm(weights, name, of_input, cell, of_image=None):
+    """Moves an LSTM, whose blobs are input, bias, static input if there is one, and state.
+
+    Args:
+        weights: `CaffeWeights`.
+        name: Name in the file.
+        of_input: What has `kernel` and `bias` of the input's share of the gates.
+        cell: What has the `recurrent_kernel`.
+        of_image: What has the `kernel` of the static input's share, or None.
+    """
+    targets = [(of_input.kernel, gate_matrix), (of_input.bias, gate_vector)]
+    if of_image is not None:
+        targets.append((of_image.kernel, gate_matrix))
+    weights.move(name, [*targets, (cell.recurrent_kernel, gate_matrix)])
 
 
 def kernel(blob):

@@ -55,14 +55,14 @@ def _check(parser, options):
 
 def run(options):
     """Converts, and prints the report."""
-    from zoo.caffe.captioners import read_authors_vocabulary
     from zoo.caffe.convert import convert
     from zoo.cli.layer_check import check_layers, find_video
+    from zoo.vocabulary import Vocabulary
 
     if options.check_layers:
         find_video(options.check_layers)  # before anything that takes time
     if options.to == CAPTIONER:
-        words = read_authors_vocabulary(options.vocabulary)
+        words = Vocabulary.load_authors(options.vocabulary)
     else:
         words = read_classes(options.classes)
     conversion = convert(options.file, options.to, words, options.folder, options.modality)

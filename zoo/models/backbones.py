@@ -7,7 +7,7 @@ recipes and servers need not know which one they feed.
 import keras
 from keras import layers
 
-from zoo.models.caffe_backbones import caffenet, caffenet_hybrid, vgg16
+from zoo.models.caffe_backbones import FLOW_MEAN_PIXEL, caffenet, caffenet_hybrid, vgg16
 from zoo.models.efficientnet_lite import (
     efficientnet_lite0,
     efficientnet_lite1,
@@ -17,6 +17,7 @@ from zoo.models.fused import fuse_batch_normalization
 from zoo.models.preprocess import Preprocess, preprocess_layer
 
 __all__ = [
+    "FLOW_MEAN_PIXEL",
     "Preprocess",
     "caffenet",
     "caffenet_hybrid",

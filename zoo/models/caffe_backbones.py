@@ -7,12 +7,9 @@ from zoo.models.preprocess import Preprocess
 
 MEAN_PIXEL = (104.0, 117.0, 123.0)  # blue, green, red, as the authors subtract it for captions
 HYBRID_MEAN_PIXEL = (103.939, 116.779, 128.68)  # the same, for their LSTMs on RGB video
+FLOW_MEAN_PIXEL = (128.0, 128.0, 128.0)  # the same, for flow images, where 128 is no motion
 VGG_MEAN_PIXEL = (103.939, 116.779, 123.68)  # the same, of VGG-16's own authors
 VGG_SIDE = 224  # pixels
-# Layer of keras.applications -> of Caffe.
-VGG_NAMES = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"} | {
-    f"block{block}_conv{n}": f"conv{block}_{n}" for block in range(1, 6) for n in range(1, 4)
-}
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -244,7 +241,7 @@ def _model(images, features, weights, name):
     if _is_caffemodel(weights):
         from zoo.caffe.layouts import CaffeWeights, fill_encoder  # needs the protobuf package
 
-        fill_encoder(model, CaffeWeights(weights), VGG_NAMES)
+        fill_encoder(model, CaffeWeights(weights))
     elif weights is not None:
         model.load_weights(weights)
     return model

@@ -1,6 +1,7 @@
 """The authors' activity nets out of Caffe's files, against OpenCV's CNN and an LSTM in NumPy."""
 
 import hashlib
+import json
 import shutil
 
 import numpy as np
@@ -19,11 +20,11 @@ from zoo.cli import main
 CLASSES = [f"Class{n}" for n in range(5)]
 
 
-def lrcn_of(seed=0):
+def lrcn_of(units=6, classes=5):
     """Layers behind fc6 of an activity net: LSTM and classifier."""
-    rng = np.random.default_rng(seed)
-    head = {"lstm1": lstm_blobs(rng, 4096, 6, spread=0.03)}
-    return head | {"fc8-final": [rng.normal(size=(5, 6)), rng.normal(size=5)]}
+    rng = np.random.default_rng(0)
+    head = {"lstm1": lstm_blobs(rng, 4096, units, spread=0.03)}
+    return head | {"fc8-final": [rng.normal(size=(classes, units)), rng.normal(size=classes)]}
 
 
 def sha256(path):
@@ -133,6 +134,16 @@ def test_single_frame_net_has_the_mean_pixel_of_its_modality(
     found = recognizer.classify(pictures(227)[:1, None])[0]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
     assert recognizer.metadata["frames"]["modality"] == modality
+
+
+def test_file_with_the_layers_of_the_authors_is_compared_with_theirs(hybrid_file, tmp_path):
+    path = with_head(hybrid_file, tmp_path / "mine.caffemodel", lrcn_of(256, 101))
+    classes = [f"Class{n}" for n in range(101)]
+    conversion = convert(path, "lrcn_activity_recognizer", classes, tmp_path / "lrcn")
+    comparison = conversion.comparison
+    assert (comparison.file, comparison.agree) == ("RGB_lstm_model_iter_30000.caffemodel", 0)
+    about = json.loads((tmp_path / "lrcn" / "metadata.json").read_text())["about"]
+    assert about == f"{conversion.about} {comparison.sentence}"
 
 
 def test_left_over_weights_are_an_error_and_write_nothing(hybrid_file, tmp_path):

@@ -209,6 +209,8 @@ def train_on(strategy, options, run):
     if options.fine_tune_epochs:
         encoder.trainable = True
         training.freeze_batch_statistics(encoder)
+        if options.fine_tune_from:
+            training.freeze_layers_before(encoder, options.fine_tune_from)
         images_a_batch = images_in_batch(options.batch_size)
         steps = -(-len(seen.paths) // images_a_batch)
         with strategy.scope():
@@ -466,8 +468,8 @@ def compile_teaching(model, options, rate, batches, paper_clipnorm):
     model.compile(
         paper_optimizer(rate, paper_clipnorm, options.accumulate)
         if options.paper
-        else cosine_adam(rate, batches, options.accumulate),
-        StepCrossEntropy(),
+        else cosine_adam(rate, batches, options.accumulate, options.ema),
+        StepCrossEntropy(options.label_smoothing),
         loss_weights=20.0 if options.paper else None,  # the authors' loss counts 20 times
         jit_compile=training.jit_compile(),
     )
@@ -533,11 +535,21 @@ def parse(arguments):
     p.add_argument("--lstm-units", type=int, default=512)
     p.add_argument("--projection-dim", type=int, default=512, help="0 for none")
     p.add_argument("--dropout", type=float, default=0.4)
+    p.add_argument("--label-smoothing", type=float, default=0.0, help="in stages 0 to 2")
+    p.add_argument(
+        "--ema", type=float, metavar="MOMENTUM", help="average the weights in stages 0 to 2"
+    )
     p.add_argument("--batch-size", type=int, default=64, help="captions a batch")
     p.add_argument("--epochs", type=int, default=12, help="of stage 1, frozen CNN")
     p.add_argument("--learning-rate", type=float, default=1e-3, help="of stage 1")
     p.add_argument("--fine-tune-epochs", type=int, default=4, help="of stage 2, whole network")
     p.add_argument("--fine-tune-rate", type=float, default=1e-4)
+    p.add_argument(
+        "--fine-tune-from",
+        metavar="LAYER",
+        help="keep the CNN's layers before this one frozen in stage 2, which takes less time; "
+        "such as block15_expand_conv",
+    )
     p.add_argument("--cider-epochs", type=int, default=10, help="of stage 3, CIDEr")
     p.add_argument("--cider-rate", type=float, default=1e-4)
     p.add_argument("--patience", type=int, help="stop a stage after so many epochs without gain")

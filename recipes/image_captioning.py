@@ -375,6 +375,10 @@ def evaluate(options):
         decoding["length_penalty"] = options.length_penalty
     if options.no_repeat_ngram is not None:
         decoding["no_repeat_ngram"] = options.no_repeat_ngram
+    if options.samples is not None:
+        for name in ("beam_size", "length_penalty"):
+            decoding.pop(name, None)
+        decoding |= {"num_samples": options.samples, "temperature": options.temperature}
     metrics = evaluate_sets(captioner, photo_sets, decoding, options.out)
     print(json.dumps(metrics, indent=1))
 
@@ -418,10 +422,8 @@ def read_training_data(options):
         try:
             dev[label] = datasets.read(*source, "dev")[: options.max_images]
         except datasets.EmptySplitError:
-            ranks = [zlib.crc32(str(e.image_id).encode()) % HELD_OUT for e in train[label]]
-            dev[label] = [e for e, rank in zip(train[label], ranks, strict=True) if rank == 0]
-            train[label] = [e for e, rank in zip(train[label], ranks, strict=True) if rank != 0]
-            if len(dev[label]) < 2 or not train[label]:
+            train[label], dev[label] = hold_out(train[label])
+            if len(dev[label]) < 2:  # the CIDEr of a single image is always 0
                 raise
             print(
                 f"{source.path} has no dev split: {len(dev[label])} of its training images are "
@@ -429,6 +431,17 @@ def read_training_data(options):
                 file=sys.stderr,
             )
     return train, dev
+
+
+def hold_out(examples):
+    """Splits examples by a hash of their ids, so that the choice does not depend on their order.
+
+    Returns:
+        Two lists: four fifths of the examples, and one fifth.
+    """
+    order = sorted(examples, key=lambda example: zlib.crc32(str(example.image_id).encode()))
+    num_dev = len(order) // HELD_OUT
+    return order[num_dev:], order[:num_dev]
 
 
 def photographs(examples, encoder, cache, views=("full",)):
@@ -570,6 +583,10 @@ def parse(arguments):
     p.add_argument("--beam", type=int)
     p.add_argument("--length-penalty", type=float)
     p.add_argument("--no-repeat-ngram", type=int, metavar="N")
+    p.add_argument(
+        "--samples", type=int, metavar="N", help="the most likely of N samples, instead of a beam"
+    )
+    p.add_argument("--temperature", type=float, default=1 / 1.5, help="of the samples")
 
     p = commands.add_parser("score", parents=[data], help="score captions from a file")
     p.set_defaults(command=score)

@@ -69,7 +69,8 @@ VIEWS = {  # of a training image, in stages 1 and 3
 HELD_OUT = 5  # one training image of five becomes a dev image where a data set has none
 TOO_LOW = 0.1  # a mean dev CIDEr below it means that the captions are useless
 # When a run is resumed.
-MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data", "text", "data_service")
+MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data", "data_service")
+MAY_CHANGE += ("text", "finish")
 TERMS = {  # under which the weights may be used, as far as the data are concerned
     "flickr8k": "Flickr8k (Hodosh, Young, Hockenmaier, 2013): research and education.",
     "flickr30k": "Flickr30k (Young et al., 2014): research and education.",
@@ -154,9 +155,11 @@ def train_on(strategy, options, run):
     elif not options.paper:
         captioner.standardize(seen.features[:, 0])
 
-    fit = functools.partial(
-        fit_stage, run, patience=options.patience, seconds=options.checkpoint_seconds
-    )
+    def fit(stage, model, batches, epochs, score=None, first_score=None):
+        epochs = 0 if options.finish else epochs
+        patience, seconds = options.patience, options.checkpoint_seconds
+        return fit_stage(run, stage, model, batches, epochs, score, first_score, patience, seconds)
+
     decoding = {"beam_size": 5, "length_penalty": options.length_penalty}
     if options.no_repeat_ngram:
         decoding["no_repeat_ngram"] = options.no_repeat_ngram
@@ -535,6 +538,11 @@ def parse(arguments):
     )
     p.add_argument(
         "--views", default="2", choices=VIEWS, help="views of a training image in stages 1 and 3"
+    )
+    p.add_argument(
+        "--finish",
+        action="store_true",
+        help="train no further: write the model with the best weights that the run has so far",
     )
     p.add_argument("--encoder", default="efficientnet_lite0", help="name, or a file.keras")
     p.add_argument(

@@ -15,6 +15,8 @@ import grpc
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from zoo.vocabulary import has_word
+
 MAX_MESSAGE_BYTES = 32 * 2**20  # the limit of `lrcn serve`; the stock server takes more
 BATCH_SIZE = 32  # rows of a request
 BACKOFF_SECONDS = 0.1  # before the second try; doubled before each further one
@@ -206,13 +208,22 @@ class Client:
 
         Raises:
             ServerError: If the server gives no answer.
+            ValueError: If the sentence has no word that the model knows. `unknown_words` lists
+                those that it does not.
         """
+        if not has_word(sentence):
+            raise ValueError(f"Expected a sentence with at least one word. Received: {sentence!r}")
         model, found = "lrcn_retrieval", [None] * len(images)
         answers = self._ask("features", images, {}, ["features", "status"], model)
         good = [i for i, (status, _) in enumerate(answers) if status == OK]
-        prior = self._predict(
-            model, "prior", {"sentence": _strings([sentence.encode()])}, ["log_prior"]
-        )
+        prior = self._ask_prior(sentence)
+        known = prior.get("num_known_words")  # an older export does not count them
+        if known is not None and not known.int_val[0]:
+            unknown = prior["unknown_words"].string_val[0].decode()
+            raise ValueError(
+                f"Expected a sentence with at least one word of the model's vocabulary. Received: "
+                f"{sentence!r} (unknown words: {unknown}). Use other words."
+            )
         for start in range(0, len(good), BATCH_SIZE):
             batch = good[start : start + BATCH_SIZE]
             inputs = {
@@ -225,6 +236,26 @@ class Client:
         for i, (status, _) in enumerate(answers):
             found[i] = found[i] or Found(i, status, None, None)
         return sorted(found, key=lambda f: -math.inf if f.score is None else f.score, reverse=True)
+
+    def unknown_words(self, sentence):
+        """Lists the words of a sentence that the served retrieval model does not know.
+
+        Args:
+            sentence: The sentence.
+
+        Returns:
+            List of strings, in the order of the sentence.
+
+        Raises:
+            ServerError: If the server gives no answer.
+            ValueError: If the served model was exported by an older version.
+        """
+        prior = self._ask_prior(sentence)
+        if "unknown_words" not in prior:
+            raise ValueError(
+                "The served model does not list unknown words. Export it again with this version."
+            )
+        return list(dict.fromkeys(prior["unknown_words"].string_val[0].decode().split()))
 
     def classify(self, video, top=5):
         """Names the activity in a video.
@@ -308,6 +339,12 @@ class Client:
 
         for start, end, *said in describe_segments(predict, video, seconds):
             yield start, end, Described(*said)
+
+    def _ask_prior(self, sentence):
+        """Dict of all that the retrieval model answers about a sentence without an image."""
+        return self._predict(
+            "lrcn_retrieval", "prior", {"sentence": _strings([sentence.encode()])}, []
+        )
 
     def _ask(self, signature, images, others, outputs, model="lrcn_captioner"):
         """A list of a status and a dict of the outputs, one for each image."""

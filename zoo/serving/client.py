@@ -49,6 +49,7 @@ class Classified(NamedTuple):
 
     labels: list[str]  # the most probable first
     probabilities: list[float]
+    distance: tuple | None = None  # to the training videos; see `compare_with_training`
 
 
 class Described(NamedTuple):
@@ -265,7 +266,8 @@ class Client:
             top: How many activities, at most.
 
         Returns:
-            `Classified`: the mean over the clips of the video.
+            `Classified`: the mean over the clips of the video. Where its `distance` says
+            `is_unlike`, the labels are not to be trusted.
 
         Raises:
             zoo.data.videos.VideoError: If the video cannot be read to its end.
@@ -274,7 +276,8 @@ class Client:
         clips = [said for *_, said in self.classify_clips(video)]
         mean = {label: sum(said[label] for said in clips) / len(clips) for label in clips[0]}
         best = sorted(mean, key=mean.get, reverse=True)[:top]
-        return Classified(best, [mean[label] for label in best])
+        probabilities = [mean[label] for label in best]
+        return Classified(best, probabilities, self.compare_with_training(video))
 
     def classify_clips(self, video):
         """Names the activity in a video over time, in memory that does not grow with its length.
@@ -294,10 +297,38 @@ class Client:
         """
         from zoo.serving.video_client import classify_clips  # reads videos: the extra `video`
 
-        def predict(signature, inputs, outputs):
-            return self._predict("lrcn_activity_recognizer", signature, inputs, outputs)
+        return classify_clips(self._predict_activity, video)
 
-        return classify_clips(predict, video)
+    def compare_with_training(self, video):
+        """Compares a video with the videos that the served recognizer was trained on.
+
+        Args:
+            video: Path of a file, or of a folder of frames.
+
+        Returns:
+            `zoo.models.feature_statistics.TrainingDistance` with `distance`, `threshold` and
+            `is_unlike`; None where the model was exported without statistics.
+
+        Raises:
+            zoo.data.videos.VideoError: If the video cannot be read.
+            ServerError: If the server gives no answer.
+        """
+        from zoo.serving.video_client import compare_with_training
+
+        return compare_with_training(self._predict_activity, video)
+
+    def scope(self):
+        """Returns the sentence that tells what the served recognizer is for, or None.
+
+        Raises:
+            ServerError: If the server gives no answer.
+        """
+        from zoo.serving.video_client import read_scope
+
+        return read_scope(self._predict_activity)
+
+    def _predict_activity(self, signature, inputs, outputs):
+        return self._predict("lrcn_activity_recognizer", signature, inputs, outputs)
 
     def describe(self, video):
         """Tells in a sentence what a video shows.

@@ -277,7 +277,7 @@ def scoped(tmp_path_factory):
     save_to_preset(tiny_recognizer(), folder / "tiny", metadata)
     recognizer = from_preset(folder / "tiny")
     random = np.random.default_rng(3)
-    videos = [recognizer.encode_frames(random.integers(0, 256, (8, 16, 16, 3))) for _ in range(25)]
+    videos = [recognizer.encode_frames(random.integers(0, 60, (8, 16, 16, 3))) for _ in range(25)]
     recognizer.feature_statistics = FeatureStatistics.fit(videos)
     save_to_preset(recognizer, folder / "tiny", metadata)
     export(from_preset(folder / "tiny"), folder / "saved_models")
@@ -302,7 +302,7 @@ def test_client_and_command_warn_of_an_unlike_video(scoped, server, video, capsy
 
     recognizer = from_preset(scoped / "tiny")
     expected = compare_with_training(recognizer, video)
-    assert expected.is_unlike  # tiles instead of noise
+    assert expected.is_unlike  # bright tiles instead of dark noise
     with running(scoped / "saved_models") as other:
         address = f"{LOOPBACK}:{other.port}"
         with Client(address, timeout=60) as client:

@@ -396,7 +396,9 @@ def activity_preset(tmp_path):
     model = zoo.single_frame_recognizer(frame_encoder(), 2)
     model.class_names = ["dark", "bright"]
     model.feature_statistics = feature_statistics(5, threshold=2.5, num_frames=4)
-    save_to_preset(model, tmp_path / "activity", {"scope": "It tells dark from bright."})
+    counted = {"held_out_marked": 3, "held_out_videos": 50}
+    metadata = {"scope": "It tells dark from bright.", "unlike_training": counted}
+    save_to_preset(model, tmp_path / "activity", metadata)
     return tmp_path / "activity"
 
 
@@ -406,7 +408,8 @@ def test_statistics_and_scope_travel_with_the_recognizer(activity_preset):
     assert (statistics.threshold, statistics.num_frames) == (2.5, 4)
     np.testing.assert_array_equal(statistics.mean, np.arange(10))
     assert loaded.metadata["scope"] == "It tells dark from bright."
-    assert "It tells dark from bright." in (activity_preset / "README.md").read_text()
+    card = (activity_preset / "README.md").read_text()
+    assert "It tells dark from bright." in card and "Of 50 held-out videos, 3 " in card
     save_to_preset(loaded, activity_preset, loaded.metadata)  # takes its own place
     assert from_preset(activity_preset).feature_statistics.threshold == 2.5
 

@@ -215,6 +215,12 @@ def model_card(name, metadata):
     for title, key in (("Data", "data"), ("Terms", "terms"), ("Limits", "limits")):
         if metadata.get(key):
             parts.append(f"**{title}.** {metadata[key]}")
+    if metadata.get("unlike_training"):
+        counted = metadata["unlike_training"]
+        parts.append(
+            "**Other videos.** Videos that are unlike the training videos are marked. Of "
+            f"{counted['held_out_videos']} held-out videos, {counted['held_out_marked']} was marked."
+        )
     if metadata.get("command"):
         seed = f", seed {metadata['seed']}" if "seed" in metadata else ""
         parts.append(f"**Training**{seed}.\n\n```\n{metadata['command']}\n```")

@@ -409,7 +409,7 @@ def test_statistics_and_scope_travel_with_the_recognizer(activity_preset):
     np.testing.assert_array_equal(statistics.mean, np.arange(10))
     assert loaded.metadata["scope"] == "It tells dark from bright."
     card = (activity_preset / "README.md").read_text()
-    assert "It tells dark from bright." in card and "Of 50 held-out videos, 3 " in card
+    assert "It tells dark from bright." in card and "are marked: 3 of 50." in card
     save_to_preset(loaded, activity_preset, loaded.metadata)  # takes its own place
     assert from_preset(activity_preset).feature_statistics.threshold == 2.5
 

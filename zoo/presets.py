@@ -218,8 +218,8 @@ def model_card(name, metadata):
     if metadata.get("unlike_training"):
         counted = metadata["unlike_training"]
         parts.append(
-            "**Other videos.** Videos that are unlike the training videos are marked. Of "
-            f"{counted['held_out_videos']} held-out videos, {counted['held_out_marked']} was marked."
+            "**Other videos.** Videos that are unlike the training videos are marked. Held-out "
+            f"videos that are marked: {counted['held_out_marked']} of {counted['held_out_videos']}."
         )
     if metadata.get("command"):
         seed = f", seed {metadata['seed']}" if "seed" in metadata else ""

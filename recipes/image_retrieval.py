@@ -1,7 +1,7 @@
 """Evaluates and exports a captioner that ranks: images for a sentence, sentences for an image.
 
-    python recipes/image_retrieval.py evaluate --model runs/flickr8k --dataset flickr8k \
-        --data DIR --split dev --out metrics.json
+    python recipes/image_retrieval.py evaluate --model runs/flickr8k --data flickr8k=DIR \
+        --split dev --out metrics.json
     python recipes/image_retrieval.py export --model runs/flickr8k --saved-models saved_models
 
 There is nothing to train: recipes/image_captioning.py trains the model. A sentence is ranked by its
@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from zoo import training
 from zoo.data import datasets
-from zoo.data.photographs import Photographs
+from zoo.data.photographs import JoinedPhotographs, Photographs
 from zoo.evaluation.retrieval import correct_by_prior, evaluate_folds
 from zoo.evaluation.retrieval import evaluate as count_hits
 from zoo.files import write_json
@@ -43,14 +43,15 @@ def main(arguments=None):
 
 def evaluate(options):
     """Ranks all images of a split for each sentence, all sentences for each image."""
-    examples = datasets.read(options.dataset, options.data, options.split)[: options.num_images]
+    splits = datasets.read_sources(options.data, options.split, options.num_images)
     captioner = from_run(options.model, "image_captioning")
     out = pathlib.Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     # A run's images lie encoded beside it.
     beside = options.model if pathlib.Path(options.model, "model").exists() else out
     cache = options.cache or pathlib.Path(beside).parent / "features"
-    photos = Photographs(examples, captioner.image_encoder, cache)
+    encoder = captioner.image_encoder
+    photos = JoinedPhotographs({n: Photographs(e, encoder, cache) for n, e in splits.items()})
     if photos.skipped:
         print(photos.skipped_line(), file=sys.stderr)
     counts = [min(len(example.captions), options.captions) for example in photos.examples]
@@ -115,10 +116,16 @@ def parse(arguments):
     p = commands.add_parser("evaluate", help="rank a split and count the hits")
     p.set_defaults(command=evaluate)
     p.add_argument("--model", required=True, help="run, preset's folder or preset's name")
-    p.add_argument("--dataset", required=True, choices=sorted(datasets.READERS))
-    p.add_argument("--data", required=True, metavar="DIR", help="where the data set lies")
+    p.add_argument(
+        "--data",
+        required=True,
+        action="append",
+        type=training.argument(datasets.parse_source),
+        metavar="NAME=PATH",
+        help="a data set, such as flickr8k=DIR or own=captions.json; repeat it for several",
+    )
     p.add_argument("--split", default="dev", choices=["train", "dev", "val", "test"])
-    p.add_argument("--num-images", type=int, metavar="N", help="the first N; default: all")
+    p.add_argument("--num-images", type=int, metavar="N", help="the first N of each; default: all")
     p.add_argument("--captions", type=int, default=5, metavar="N", help="of an image; default: 5")
     p.add_argument("--folds", type=int, default=1, metavar="N", help="5 for COCO's 1k: their mean")
     p.add_argument(

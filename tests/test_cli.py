@@ -147,7 +147,7 @@ def test_audit_lists_problems_and_writes_a_sheet(pictures, tmp_path, capsys):
     data = tmp_path / "data.json"
     data.write_text(json.dumps(entries))
     sheet = tmp_path / "sheet.html"
-    arguments = ["audit", "--dataset", "own", "--data", data, "--sheet", sheet]
+    arguments = ["audit", "--data", f"own={data}", "--sheet", sheet]
     code, out, _ = run(capsys, *arguments)
     assert code == 1 and "gone.png: missing" in out and "2 pictures, 2 captions, 1 problems" in out
     assert "a red square" in sheet.read_text()

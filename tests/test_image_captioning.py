@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import gzip
 import itertools
 import json
 import multiprocessing
@@ -89,8 +90,7 @@ def data(tmp_path_factory):
 
 def arguments(data, run, *more):
     options = {
-        "dataset": "own",
-        "data": data / "captions.json",
+        "data": f"own={data / 'captions.json'}",
         "encoder": data / "tiny.keras",
         "run": run,
         "cache": run.parent / f"features of {run.name}",
@@ -192,10 +192,78 @@ def test_a_run_leaves_all_that_was_promised(finished):
     prior = np.load(run / "model" / "assets" / "prior_features.npy")  # of all training images
     assert prior.shape == (12, 8) and prior.dtype == np.float16
     assert list((run / "tensorboard" / "stage2" / "train").iterdir())
-    assert "1 images were left out" in text.splitlines()[-2]
+    assert "1 images were left out" in text.splitlines()[-3]
+    assert "dev CIDEr 0.00 after 3 epochs: too few photographs" in text.splitlines()[-2]
     assert "broken.png: not an image" in text
     assert str(run / "model") in text.splitlines()[-1]
     assert "Warning" not in text
+
+
+@pytest.fixture(scope="module")
+def mixed(data, start, tmp_path_factory):
+    """Folder of a run on two data sets, the second without a dev split, and on sentences."""
+    folder = tmp_path_factory.mktemp("mixed")
+    entries = json.loads((data / "captions.json").read_text())
+    mine = []
+    for entry in entries[:12]:
+        captions = ["a zebra", *entry["captions"]]
+        mine.append({"file_path": str(data / entry["file_path"]), "captions": captions})
+        mine[-1]["num_human"] = 1
+    (folder / "mine.json").write_text(json.dumps(mine))
+    with gzip.open(folder / "text.txt.gz", "wt") as file:
+        file.write("A giraffe eats.\n...\n" * 6)
+    log = folder / "log"
+    more = ["--data", f"own={folder / 'mine.json'}", "--text", str(folder / "text.txt.gz")]
+    more += ["--fine-tune-epochs", "0", "--cider-epochs", "0", "--machine-weight", "0.5"]
+    more += ["--text-epochs", "1", "--no-repeat-ngram", "3"]
+    return folder / "run", finish(start(arguments(data, folder / "run", *more), log), log)
+
+
+def test_several_data_sets_train_one_model_with_one_vocabulary(mixed):
+    run, text = mixed
+    words = (run / "model" / "assets" / "vocabulary.txt").read_text().split()
+    assert {"zebra", "giraffe", "red"} <= set(words)
+    assert "mine.json has no dev split: 3 of its training images are held out" in text
+    assert "21 images, 51 captions" in text
+    assert progress(run, "stage0")["epoch"] == 1
+    with open(run / "stage1" / "log.csv") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        scores = [float(row[f"val_cider_{name}"]) for name in ("own", "own_2")]
+        assert float(row["val_cider"]) == pytest.approx(np.mean(scores))
+    metadata = json.loads((run / "model" / "metadata.json").read_text())
+    assert "12 of own and 9 of own_2 training images" in metadata["data"]
+    assert "18 of 51 captions are machine-written" in metadata["data"]
+    assert metadata["decoding"] == {"beam_size": 5, "length_penalty": 0.0, "no_repeat_ngram": 3}
+
+
+def test_each_data_set_is_scored_and_the_mean_too(mixed):
+    run, _ = mixed
+    metrics = json.loads((run / "metrics.json").read_text())
+    parts = [json.loads((run / f"metrics-{n}.json").read_text()) for n in ("own", "own_2")]
+    assert metrics["bleu_1"] == pytest.approx(np.mean([part["bleu_1"] for part in parts]))
+    assert metrics["own_2/bleu_1"] == parts[1]["bleu_1"]
+    assert metrics["num_images"] == 6
+    assert (run / "metrics-own-gallery.html").exists()
+
+
+def test_a_run_started_from_a_preset_keeps_its_words(mixed, data, start, tmp_path):
+    log = tmp_path / "log"
+    more = ["--from", str(mixed[0]), "--min-count", "1", "--learning-rate", "1e-6"]
+    argv = arguments(data, tmp_path / "run", *more)
+    text = finish(start(argv, log), log)
+    vocabulary = "model/assets/vocabulary.txt"
+    before = (mixed[0] / vocabulary).read_text().split()
+    after = (tmp_path / "run" / vocabulary).read_text().split()
+    assert after[: len(before)] == before
+    assert f"{len(after) - len(before)} words are new to it" in text
+    assert "before training: dev CIDEr" in text
+
+
+def test_a_data_set_is_named_with_its_path(capsys):
+    with pytest.raises(SystemExit):
+        recipe.parse(["train", "--run", "a", "--data", "flickr9k=photos"])
+    assert "NAME=PATH, where NAME is one of flickr8k," in capsys.readouterr().err
 
 
 def test_words_come_from_the_training_split_alone(finished, data):
@@ -215,7 +283,7 @@ def test_a_stage_that_does_not_gain_ends_early(finished):
 
 def test_evaluating_a_run_gives_its_metrics(finished, data, start, tmp_path):
     run, log = finished[0], tmp_path / "log"
-    split = ["--dataset", "own", "--data", str(data / "captions.json"), "--split", "dev"]
+    split = ["--data", f"own={data / 'captions.json'}", "--split", "dev"]
     out = tmp_path / "again" / "metrics.json"
     argv = ["evaluate", "--model", str(run), *split, "--out", str(out)]
     finish(start(argv, log), log)
@@ -365,10 +433,10 @@ def test_other_settings_are_refused(finished, data):
 
 
 def test_settings_that_change_no_weights_may_change(tmp_path):
-    argv = ["train", "--dataset", "own", "--data", "a", "--run", "a"]
+    argv = ["train", "--data", "own=a", "--run", "a"]
     path = tmp_path / "settings.json"
     keep_settings(path, vars(recipe.parse(argv)), recipe.MAY_CHANGE)
-    argv = ["train", "--dataset", "own", "--data", "b", "--run", "./a", "--cache", "c"]
+    argv = ["train", "--data", "own=b", "--run", "./a", "--cache", "c"]
     again = recipe.parse([*argv, "--checkpoint-seconds", "7"])
     keep_settings(path, vars(again), recipe.MAY_CHANGE)
     with pytest.raises(ValueError, match="seed=1, now 2"):
@@ -376,7 +444,7 @@ def test_settings_that_change_no_weights_may_change(tmp_path):
 
 
 def test_paper_sets_its_numbers_where_no_others_are_given():
-    argv = ["train", "--dataset", "coco2014", "--data", "a", "--run", "a"]
+    argv = ["train", "--data", "coco2014=a", "--run", "a"]
     plain, paper = recipe.parse(argv), recipe.parse([*argv, "--paper"])
     assert {name: getattr(paper, name) for name in recipe.PAPER} == recipe.PAPER
     assert plain.lstm_units == 512 and not plain.paper
@@ -392,7 +460,7 @@ def test_paper_optimizer_halves_its_rate():
 
 
 def test_data_that_is_not_there_gives_one_clear_line(tmp_path):
-    argv = ["train", "--dataset", "own", "--data", "nowhere.json", "--run", "run"]
+    argv = ["train", "--data", "own=nowhere.json", "--run", "run"]
     done = subprocess.run(
         [sys.executable, RECIPES / "image_captioning.py", *argv],
         cwd=tmp_path,
@@ -411,12 +479,12 @@ def test_data_that_is_not_there_gives_one_clear_line(tmp_path):
 def test_every_reader_says_what_it_misses(dataset, command, tmp_path):
     where = {"train": ["--run", tmp_path / "run"], "evaluate": ["--model", "x", "--out", "y"]}
     with pytest.raises(SystemExit, match=str(tmp_path)):
-        argv = [command, "--dataset", dataset, "--data", tmp_path, *where[command]]
+        argv = [command, "--data", f"{dataset}={tmp_path}", *where[command]]
         recipe.main([str(a) for a in argv])
 
 
 def test_a_model_that_is_not_there_is_named(data, tmp_path):
-    own = ["--dataset", "own", "--data", str(data / "captions.json")]
+    own = ["--data", f"own={data / 'captions.json'}"]
     with pytest.raises(SystemExit, match="no_such_model"):
         recipe.main(["evaluate", "--model", "no_such_model", *own, "--out", str(tmp_path / "m")])
     with pytest.raises(SystemExit, match="no_such_model"):
@@ -468,7 +536,7 @@ def dtype_policy(name):
 def test_half_precision_trains_the_network_and_writes_captions(precision, data):
     paths = [str(data / f"{n}.png") for n in range(4)]
     token_ids = np.full((4, 2, 3), 5, "int32")
-    options = recipe.parse(["train", "--dataset", "own", "--data", "a", "--run", "a"])
+    options = recipe.parse(["train", "--data", "own=a", "--run", "a"])
     with dtype_policy(precision):
         encoder = keras.saving.load_model(data / "tiny.keras")
         captioner = recipe.zoo.lrcn_captioner(encoder, 7, lstm_units=6, embedding_dim=5)
@@ -502,7 +570,7 @@ def test_half_precision_trains_the_network_and_writes_captions(precision, data):
 
 def test_captions_of_any_program_are_scored_from_a_file(data, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))  # no Java: METEOR takes 10 seconds
-    own = ["--dataset", "own", "--data", str(data / "captions.json")]
+    own = ["--data", f"own={data / 'captions.json'}"]
     examples = recipe.datasets.read("own", data / "captions.json", "dev")
     entries = [{"image_id": e.image_id, "caption": e.captions[0]} for e in examples]
     file = tmp_path / "results.json"

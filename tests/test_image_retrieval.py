@@ -53,7 +53,7 @@ def preset(tmp_path_factory):
 
 
 def arguments(preset, data, out):
-    named = {"model": preset, "dataset": "own", "data": data / "captions.json", "out": out}
+    named = {"model": preset, "data": f"own={data / 'captions.json'}", "out": out}
     named |= {"split": "val", "cache": out.parent / "features"}
     return ["evaluate", *[str(text) for name, v in named.items() for text in (f"--{name}", v)]]
 

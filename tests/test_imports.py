@@ -33,7 +33,8 @@ WALLS = {
     "training.activity": ({"data", "evaluation"}, {"numpy"}),  # cuts videos into clips
     "training.role_labels": ({"data", "evaluation"}, {"numpy"}),  # of a split of videos
     "training.workers": ({"data"}, {"keras", "numpy", "tensorflow"}),  # who reads which rows
-    "training.report": ({"decoding", "evaluation", "gallery"}, {"numpy"}),  # scores and shows
+    "training.report": ({"decoding", "evaluation", "gallery", "vocabulary"}, {"numpy"}),
+    "training.transfer": ({"vocabulary"}, {"numpy"}),  # rows of the embedding go by word
     "presets": ({"models", "data", "decoding", "vocabulary"}, {"h5py", "numpy"}),
     "serving": (
         {"models", "data", "decoding", "vocabulary", "presets"},

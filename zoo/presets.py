@@ -10,12 +10,12 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from zoo.decoding import BeamSearch
+from zoo.decoding import read_decoding
 from zoo.models.activity_recognizer import ActivityRecognizer
 from zoo.models.captioner import LRCNCaptioner
 from zoo.models.role_recognizer import SemanticRoleRecognizer
 from zoo.models.video_describer import LRCNVideoDescriber
-from zoo.vocabulary import Vocabulary
+from zoo.vocabulary import UNKNOWN, Vocabulary
 
 SHIPPED = pathlib.Path(__file__).parent / "preset_files"
 FORMAT = 1  # of the folder; raised when an older program could not read it
@@ -129,8 +129,9 @@ def from_preset(preset, task=None):
             )
         model.prior_features = prior.astype("float32")
     try:
-        model.sampler = BeamSearch(**metadata.get("decoding", {}))
-    except TypeError as error:
+        decoding = metadata.get("decoding", {})
+        model.sampler, model.constraints = read_decoding(decoding, (UNKNOWN,))
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / 'metadata.json'}, decoding: {error}") from None
     return model
 

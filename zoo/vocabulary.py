@@ -101,7 +101,7 @@ class Vocabulary:
             self._ids[word] = word_id
 
     @classmethod
-    def from_captions(cls, captions, min_count=5):
+    def from_captions(cls, captions, min_count=5, base=None):
         """Collects the words of captions, the most frequent first.
 
         Give it the captions of the training split alone: a vocabulary that has seen the test
@@ -110,6 +110,8 @@ class Vocabulary:
         Args:
             captions: Iterable of sentences.
             min_count: Words that appear less often are left out and become `"<unk>"`.
+            base: A `Vocabulary` whose words come first and keep their ids, however often they
+                appear; or None.
 
         Returns:
             A `Vocabulary`. Words of equal count are in alphabetical order.
@@ -121,9 +123,11 @@ class Vocabulary:
         if isinstance(captions, str):
             raise ValueError(f"Expected several captions, got the one string {captions!r:.80}.")
         counts = collections.Counter(itertools.chain.from_iterable(map(tokenize, captions)))
-        kept = [word for word, count in counts.items() if count >= min_count]
+        first = RESERVED if base is None else base.words
+        known = set(first)
+        kept = [word for word, n in counts.items() if n >= min_count and word not in known]
         kept.sort(key=lambda word: (-counts[word], word))
-        return cls([*RESERVED, *kept])
+        return cls([*first, *kept])
 
     @classmethod
     def load(cls, path):

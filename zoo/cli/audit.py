@@ -8,8 +8,13 @@ def add_parser(commands):
     """Adds the command."""
     p = commands.add_parser("audit", help="check a data set before training")
     p.set_defaults(command=run)
-    p.add_argument("--dataset", required=True, metavar="NAME", help="flickr8k, coco2014, own, ...")
-    p.add_argument("--data", required=True, metavar="DIR")
+    p.add_argument(
+        "--data",
+        required=True,
+        action="append",
+        metavar="NAME=PATH",
+        help="a data set, such as flickr8k=DIR or own=captions.json; repeat it for several",
+    )
     p.add_argument("--split", default="train")
     p.add_argument("--sheet", default="audit.html", metavar="FILE", help="page of examples")
     p.add_argument("--json", action="store_true", help="for scripts")
@@ -19,7 +24,9 @@ def run(options):
     """Lists what training would stumble over, and writes a sheet of examples."""
     from zoo.data import audit, datasets
 
-    examples = datasets.read(options.dataset, options.data, options.split)
+    sources = [datasets.parse_source(text) for text in options.data]
+    splits = datasets.read_sources(sources, options.split)
+    examples = [example for split in splits.values() for example in split]
     problems = audit.audit(examples)
     audit.sheet(examples, options.sheet)
     if options.json:

@@ -91,6 +91,7 @@ def feature_batches(
     first_batch=0,
     share=WHOLE,
     name="features",
+    caption_weights=None,
 ):
     """Batches for a decoder whose frozen encoder has run already.
 
@@ -104,6 +105,8 @@ def feature_batches(
         first_batch: Batches to leave out, because a run that goes on has seen them.
         share: Which rows of every batch are read.
         name: What the model calls its input: `"features"`, or `"labels"` of a video.
+        caption_weights: float32 `(captions,)`, how much each caption counts in the loss. None
+            counts all alike.
 
     Returns:
         `tf.data.Dataset` of `({"features", "token_ids"}, targets, weights)`: float32 `(batch_size,
@@ -115,11 +118,13 @@ def feature_batches(
     views = np.random.default_rng([seed, epoch, 1]).integers(features.shape[1], size=order.shape)
     features, token_ids = tf.constant(features), tf.constant(token_ids)
     image_index = tf.constant(image_index, tf.int64)
+    weights = None if caption_weights is None else tf.constant(caption_weights)
 
     def gather(captions, views):
         seen = tf.stack([tf.gather(image_index, captions), views], axis=1)
         image = tf.cast(tf.gather_nd(features, seen), tf.float32)
-        return teach({name: image}, tf.gather(token_ids, captions))
+        of_captions = None if weights is None else tf.gather(weights, captions)
+        return teach({name: image}, tf.gather(token_ids, captions), of_captions)
 
     batches = tf.data.Dataset.from_tensor_slices(
         (share.of(order, first_batch), share.of(views, first_batch))
@@ -128,7 +133,16 @@ def feature_batches(
 
 
 def image_batches(
-    paths, token_ids, size, batch_size, seed, epoch, first_batch=0, share=WHOLE, service=None
+    paths,
+    token_ids,
+    size,
+    batch_size,
+    seed,
+    epoch,
+    first_batch=0,
+    share=WHOLE,
+    service=None,
+    caption_weights=None,
 ):
     """Batches for fine-tuning the whole network: an image once, with all its captions.
 
@@ -145,6 +159,8 @@ def image_batches(
         first_batch: Batches to leave out, because a run that goes on has seen them.
         share: Which rows of every batch are read.
         service: See `zoo.data.service.read_batches`.
+        caption_weights: float32 `(images, captions)`, how much each caption counts in the loss.
+            None counts all alike.
 
     Returns:
         `tf.data.Dataset` of `({"image", "token_ids"}, targets, weights)`: float32 RGB in 0..255
@@ -157,6 +173,7 @@ def image_batches(
     mirrored = rng.integers(2, size=order.shape).astype(bool)
     files = tf.constant([os.fsencode(os.path.abspath(path)) for path in paths])
     token_ids = tf.constant(token_ids)
+    weights = None if caption_weights is None else tf.constant(caption_weights)
 
     def look(image, corner, mirror):
         picture = decode_image(tf.io.read_file(files[image]))
@@ -168,7 +185,8 @@ def image_batches(
         return tf.cond(mirror, lambda: tf.reverse(picture, [1]), lambda: picture), image
 
     def add_captions(images, indices):
-        return teach({"image": images}, tf.gather(token_ids, indices))
+        of_captions = None if weights is None else tf.gather(weights, indices)
+        return teach({"image": images}, tf.gather(token_ids, indices), of_captions)
 
     drawn = [share.of(one, first_batch) for one in (order, corners, mirrored)]
     return read_batches(drawn, look, service).map(add_captions).prefetch(2)
@@ -208,12 +226,13 @@ def sampling_batches(
     return tf.data.Dataset.from_tensor_slices(batches).map(gather).prefetch(tf.data.AUTOTUNE)
 
 
-def teach(inputs, token_ids):
+def teach(inputs, token_ids, caption_weights=None):
     """Adds words, targets and weights; cuts padding that no caption of the batch needs.
 
     Args:
         inputs: Dict of what else the model sees.
         token_ids: int32 `(..., max_words)`, padded with 0.
+        caption_weights: float32 `(...)`, a factor on the weights of each caption's words, or None.
 
     Returns:
         The inputs with `token_ids`, the targets and the weights, each `(..., words)`.
@@ -221,4 +240,6 @@ def teach(inputs, token_ids):
     lengths = tf.reduce_sum(tf.cast(token_ids != 0, tf.int32), axis=-1)
     longest = tf.reduce_max(lengths) + 1  # and its end
     before, targets, weights = teacher_forcing(token_ids[..., :longest])
+    if caption_weights is not None:
+        weights *= caption_weights[..., None]
     return {**inputs, "token_ids": before}, targets, weights

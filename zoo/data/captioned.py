@@ -60,6 +60,40 @@ class Captioned:
         token_ids = encode_captions(self.captions, vocabulary, max_words)
         return token_ids, image_index
 
+    def caption_weights(self, machine_weight):
+        """Returns how much each caption counts in training.
+
+        Args:
+            machine_weight: Weight of a caption that a program wrote; one that people wrote counts
+                1.
+
+        Returns:
+            float32 `(captions,)`, in the order of `captions`.
+        """
+        weights = []
+        for example in self.examples:
+            num_captions = len(example.captions)
+            num_human = getattr(example, "num_human", None)
+            num_human = num_captions if num_human is None else num_human
+            weights += [1.0] * num_human + [machine_weight] * (num_captions - num_human)
+        return np.array(weights, "float32")
+
+    def group(self, rows):
+        """Arranges one row per caption by example.
+
+        Args:
+            rows: Array `(captions, ...)`, in the order of `captions`.
+
+        Returns:
+            Array `(examples, captions, ...)`; where an example has fewer captions than another,
+            rows of zeros.
+        """
+        counts = np.array([len(example.captions) for example in self.examples])
+        grouped = np.zeros((len(counts), counts.max(), *rows.shape[1:]), rows.dtype)
+        is_caption = np.arange(counts.max()) < counts[:, None]
+        grouped[is_caption] = rows
+        return grouped
+
     def group_captions(self, vocabulary, max_words):
         """Encodes all captions, example by example.
 
@@ -67,11 +101,17 @@ class Captioned:
             int32 `(examples, captions, max_words)`; where one has fewer captions than another,
             rows of zeros.
         """
-        counts = np.array([len(example.captions) for example in self.examples])
-        grouped = np.zeros((len(counts), counts.max(), max_words), "int32")
-        is_caption = np.arange(counts.max()) < counts[:, None]
-        grouped[is_caption] = encode_captions(self.captions, vocabulary, max_words)
-        return grouped
+        return self.group(encode_captions(self.captions, vocabulary, max_words))
+
+
+def _words_only(example):
+    """Returns an example with only those captions that have a word."""
+    kept = list(filter(has_word, example.captions))
+    num_human = getattr(example, "num_human", None)
+    if num_human is None:
+        return example._replace(captions=kept)
+    human = list(filter(has_word, example.captions[:num_human]))
+    return example._replace(captions=kept, num_human=len(human))
 
 
 def with_words(examples, unit):
@@ -96,6 +136,6 @@ def with_words(examples, unit):
                 "with all its captions, and an id of its own."
             )
         first_paths[example.image_id] = example.path
-    examples = [e._replace(captions=list(filter(has_word, e.captions))) for e in examples]
+    examples = [_words_only(example) for example in examples]
     skipped = {place_of(e): "no caption with a word" for e in examples if not e.captions}
     return [example for example in examples if example.captions], skipped

@@ -1,4 +1,6 @@
-"""A split of a captioned data set, as a frozen encoder sees it."""
+"""A split of one or more captioned data sets, with the features of a frozen encoder."""
+
+import numpy as np
 
 from zoo.data.captioned import Captioned, with_words
 from zoo.data.images import explain
@@ -54,6 +56,48 @@ class Photographs(Captioned):
                 f"{len(lost)} images could be read before and cannot be now, the first one "
                 f"{lost[0]}: {explain(lost[0])}. Bring them back, and give the command again."
             )
+
+
+class JoinedPhotographs(Captioned):
+    """The photographs of several data sets as one.
+
+    With one data set the ids of the images stay as they are. With several each id becomes
+    `"label/id"`, since two data sets may use the same ids.
+
+    Args:
+        parts: Dict from the label of a data set to its `Photographs`.
+
+    Attributes:
+        parts: The same dict.
+        examples: The examples of all parts, one part after the other.
+        features: float32 `(images, views, features)`, in the same order.
+        skipped: Dict from the path of an image left out to the reason.
+    """
+
+    def __init__(self, parts):
+        self.parts = parts
+        self.examples = []
+        self.skipped = {}
+        for label, photos in parts.items():
+            prefix = f"{label}/" if len(parts) > 1 else None
+            for example in photos.examples:
+                image_id = example.image_id if prefix is None else f"{prefix}{example.image_id}"
+                self.examples.append(example._replace(image_id=image_id))
+            self.skipped |= photos.skipped
+        self._join_features()
+
+    def encode_again(self, encoder, cache_dir, views=("full",)):
+        """Replaces the features by those of another, or a changed, encoder.
+
+        Raises:
+            ValueError: If an image that could be read before cannot be read any more.
+        """
+        for photos in self.parts.values():
+            photos.encode_again(encoder, cache_dir, views)
+        self._join_features()
+
+    def _join_features(self):
+        self.features = np.concatenate([photos.features for photos in self.parts.values()])
 
 
 def _encode(examples, encoder, cache_dir, views):

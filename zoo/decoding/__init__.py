@@ -9,5 +9,15 @@ from zoo.decoding.beam_search import BeamSearch
 from zoo.decoding.constraints import Constraints
 from zoo.decoding.decoded import EOS, Decoded
 from zoo.decoding.sampling import Greedy, Sampling, draw_uniforms
+from zoo.decoding.settings import read_decoding
 
-__all__ = ["EOS", "BeamSearch", "Constraints", "Decoded", "Greedy", "Sampling", "draw_uniforms"]
+__all__ = [
+    "EOS",
+    "BeamSearch",
+    "Constraints",
+    "Decoded",
+    "Greedy",
+    "Sampling",
+    "draw_uniforms",
+    "read_decoding",
+]

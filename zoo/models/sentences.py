@@ -22,10 +22,12 @@ class WritesSentences:
         vocabulary: `zoo.vocabulary.Vocabulary` or None. A model from `from_preset` has one, and
             only with one does the model speak words instead of ids.
         sampler: What `caption` decodes with: `BeamSearch()`, or the preset's choice.
+        constraints: `Constraints` that `caption` keeps: no `<unk>`, and the preset's others.
         compiled_functions: `CompiledFunctions` of this model, for functions that work on it.
     """
 
     sees = ("an image", "images")
+    constraints = Constraints(forbidden_ids=(UNKNOWN,))
 
     def generate(
         self, images, sampler="greedy", max_words=MAX_WORDS, constraints=None, seed=0, batch_size=32
@@ -108,7 +110,7 @@ class WritesSentences:
         Args:
             images: Images (or videos) or features, as for `encode`.
             sampler: As for `generate`; by default the model's own.
-            constraints: `Constraints`; by default `<unk>` is never written.
+            constraints: `Constraints`; by default the model's own, which forbid `<unk>`.
             **options: More of `generate`'s.
 
         Returns:
@@ -118,7 +120,7 @@ class WritesSentences:
             ValueError: If the model has no vocabulary.
         """
         vocabulary = self._need_vocabulary()
-        constraints = constraints or Constraints(forbidden_ids=(UNKNOWN,))
+        constraints = self.constraints if constraints is None else constraints
         sampler = self.sampler if sampler is None else sampler
         decoded = self.generate(images, sampler, constraints=constraints, **options)
         return [vocabulary.decode(ids[0]) for ids in decoded.token_ids]

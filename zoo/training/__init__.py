@@ -84,6 +84,18 @@ def load_encoder(name, encoders):
     return keras.saving.load_model(name, compile=False)
 
 
+def argument(read):
+    """Wraps a function that reads a text, so that argparse prints the reason of its ValueError."""
+
+    def read_argument(text):
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read_argument
+
+
 def frame_size(text):
     """Reads a size on the command line: `"240x320"` gives `(240, 320)`, height and width."""
     try:

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from zoo.decoding import BeamSearch
+from zoo.decoding import read_decoding
 from zoo.evaluation.captions import (
     exact_sentences,
     per_caption_cider,
@@ -14,22 +14,28 @@ from zoo.evaluation.captions import (
 )
 from zoo.files import write_json
 from zoo.gallery import Picture, write_gallery
+from zoo.vocabulary import UNKNOWN
 
 SCORED_AT_ONCE = 500  # references
 SHOWN = 24  # best, and worst, captions of a gallery
 
 
-def generated_cider(captioner, photos):
-    """CIDEr of greedy captions: what early stopping goes by.
+def generated_cider(captioner, photos, decoding=None):
+    """Computes the CIDEr of generated captions, by which early stopping goes.
 
     Args:
         captioner: `zoo.LRCNCaptioner` or `LRCNVideoDescriber` with a vocabulary.
         photos: `zoo.data.photographs.Photographs`, or `zoo.data.described_videos.DescribedVideos`.
+        decoding: Dict of decoding settings, see `zoo.decoding.read_decoding`. None decodes
+            greedily.
 
     Returns:
         A float.
     """
-    sentences = captioner.caption(photos.seen(), "greedy", batch_size=100)
+    sampler, constraints = "greedy", None
+    if decoding is not None:
+        sampler, constraints = read_decoding(decoding, (UNKNOWN,))
+    sentences = captioner.caption(photos.seen(), sampler, constraints, batch_size=100)
     hypotheses = dict(zip(photos.references, sentences, strict=True))
     return float(np.mean(list(per_caption_cider(photos.references, hypotheses).values())))
 
@@ -40,7 +46,7 @@ def evaluate_captioner(captioner, photos, decoding, max_words, out, more=None, p
     Args:
         captioner: `zoo.LRCNCaptioner` or `LRCNVideoDescriber` with a vocabulary.
         photos: `zoo.data.photographs.Photographs`, or `zoo.data.described_videos.DescribedVideos`.
-        decoding: Dict of arguments of `zoo.decoding.BeamSearch`.
+        decoding: Dict of decoding settings, see `zoo.decoding.read_decoding`.
         max_words: Words of a reference that perplexity counts. Of a longer one, as in training,
             the first so many, and no end.
         out: JSON file of the metrics; predictions and gallery are written beside it.
@@ -51,7 +57,8 @@ def evaluate_captioner(captioner, photos, decoding, max_words, out, more=None, p
         Dict of metrics.
     """
     print(f"\nWriting and scoring captions of {len(photos.paths)} {photos.unit}", flush=True)
-    sentences = captioner.caption(photos.seen(), BeamSearch(**decoding))
+    sampler, constraints = read_decoding(decoding, (UNKNOWN,))
+    sentences = captioner.caption(photos.seen(), sampler, constraints)
     hypotheses = dict(zip(photos.references, sentences, strict=True))
     token_ids, image_index = photos.encode_captions(captioner.vocabulary, max_words)
     parts = np.array_split(np.arange(len(token_ids)), -(-len(token_ids) // SCORED_AT_ONCE))

@@ -1,22 +1,27 @@
 """Readers: the pictures or videos of a data set, from the files its authors publish."""
 
+from typing import NamedTuple
+
 from zoo.data.datasets.clip_folder import clip_folder
 from zoo.data.datasets.coco import coco, karpathy, karpathy_folder
 from zoo.data.datasets.described import DescribedVideo, label_ids, roles_of
-from zoo.data.datasets.example import CaptionedImage
+from zoo.data.datasets.example import CaptionedImage, EmptySplitError
 from zoo.data.datasets.flickr import flickr8k, flickr30k
 from zoo.data.datasets.hmdb51 import hmdb51
 from zoo.data.datasets.moving_digits import moving_digits
 from zoo.data.datasets.msrvtt import msrvtt
 from zoo.data.datasets.msvd import msvd
 from zoo.data.datasets.own import own, own_videos
+from zoo.data.datasets.sentences import sentences
 from zoo.data.datasets.tacos import label_probabilities, tacos
 from zoo.data.datasets.ucf101 import ucf101
 from zoo.data.datasets.video import LabelledVideo
 
 __all__ = [
     "CaptionedImage",
+    "DataSource",
     "DescribedVideo",
+    "EmptySplitError",
     "LabelledVideo",
     "clip_folder",
     "coco",
@@ -31,10 +36,13 @@ __all__ = [
     "msvd",
     "own",
     "own_videos",
+    "parse_source",
     "read",
     "read_described",
+    "read_sources",
     "read_videos",
     "roles_of",
+    "sentences",
     "tacos",
     "ucf101",
 ]
@@ -49,6 +57,68 @@ READERS = {
 }
 VIDEO_READERS = {"clip_folder": clip_folder, "hmdb51": hmdb51, "ucf101": ucf101}
 DESCRIBED_READERS = {"msrvtt": msrvtt, "msvd": msvd, "own": own_videos, "tacos": tacos}
+
+
+class DataSource(NamedTuple):
+    """A data set of photographs on disk.
+
+    Attributes:
+        reader: A key of `READERS`, such as `"flickr8k"`.
+        path: Folder or file of the data set, as the reader expects it.
+    """
+
+    reader: str
+    path: str
+
+
+def parse_source(text):
+    """Reads `NAME=PATH`, the form in which the recipes and commands take a data set.
+
+    >>> parse_source("own=photos/captions.json")
+    DataSource(reader='own', path='photos/captions.json')
+
+    Args:
+        text: String.
+
+    Returns:
+        `DataSource`.
+
+    Raises:
+        ValueError: If the text has another form, or there is no such reader.
+    """
+    reader, equals, path = text.partition("=")
+    if reader not in READERS or not equals or not path:
+        raise ValueError(
+            f"Expected a data set as NAME=PATH, where NAME is one of {', '.join(READERS)}. "
+            f"Received: {text!r}. For your own photographs: own=captions.json"
+        )
+    return DataSource(reader, path)
+
+
+def read_sources(sources, split, max_images=None):
+    """Reads a split of several data sets.
+
+    Args:
+        sources: List of `DataSource`.
+        split: `"train"`, `"val"` (or `"dev"`) or `"test"`.
+        max_images: Only the first `max_images` images of each data set; None for all.
+
+    Returns:
+        Dict from a label to a list of `CaptionedImage`. The label is the reader's name; a second
+        data set of the same reader is `"own_2"`.
+
+    Raises:
+        FileNotFoundError, ValueError: See `read`.
+    """
+    splits = {}
+    for source in sources:
+        label = source.reader
+        number = 1
+        while label in splits:
+            number += 1
+            label = f"{source.reader}_{number}"
+        splits[label] = read(source.reader, source.path, split)[:max_images]
+    return splits
 
 
 def read(name, root, split):

@@ -14,11 +14,18 @@ class CaptionedImage(NamedTuple):
         path: Where the picture should be. No reader looks whether it is there: that is the
             business of `zoo.data.audit` and of whoever decodes it.
         captions: List of sentences, as written but for white space at the ends.
+        num_human: The first `num_human` captions were written by people, the others by a
+            program. None if people wrote all of them.
     """
 
     image_id: str | int
     path: str
     captions: list[str]
+    num_human: int | None = None
+
+
+class EmptySplitError(ValueError):
+    """A data set has no examples for the split that was requested."""
 
 
 def split_name(split, where=""):
@@ -117,5 +124,5 @@ def field(entry, name, kind, where):
 def not_empty(examples, source, split, what="pictures"):
     """Returns `examples`, or raises a ValueError if `source` has none for the split."""
     if not examples:
-        raise ValueError(f'{source}: expected {what} for the split "{split}", found none.')
+        raise EmptySplitError(f'{source}: expected {what} for the split "{split}", found none.')
     return examples

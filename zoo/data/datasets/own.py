@@ -5,6 +5,7 @@ import os
 from zoo.data.datasets.described import NONE, DescribedVideo
 from zoo.data.datasets.example import (
     CaptionedImage,
+    EmptySplitError,
     existing,
     field,
     parsed_json,
@@ -24,6 +25,9 @@ def own(json_path, split):
     ]
     ```
 
+    If a program wrote some of the captions, put the captions of people first and add their number
+    to the entry: `"num_human": 2`.
+
     Args:
         json_path: The JSON file. A `file_path` is relative to its folder. It is your own file, so
             unlike a downloaded list's it may also be absolute or lead out of that folder.
@@ -37,10 +41,27 @@ def own(json_path, split):
 
     Raises:
         FileNotFoundError: If the file is not there.
-        ValueError: If it is not in this form, or no entry is of the split.
+        EmptySplitError: If no entry is of the split.
+        ValueError: If it is not in this form.
     """
     entries = _entries_of(json_path, split, "file_path", "image_id", "pictures")
-    return [CaptionedImage(image_id, path, captions) for image_id, path, captions, *_ in entries]
+    return [
+        CaptionedImage(image_id, path, captions, _num_human(entry, len(captions), where))
+        for image_id, path, captions, entry, where in entries
+    ]
+
+
+def _num_human(entry, num_captions, where):
+    """Returns how many captions of an entry people wrote; None for all of them."""
+    if "num_human" not in entry:
+        return None
+    num_human = field(entry, "num_human", int, where)
+    if not 0 <= num_human <= num_captions:
+        raise ValueError(
+            f'{where}: expected 0 to {num_captions} as "num_human", the number of captions that '
+            f"people wrote. Received: {num_human}."
+        )
+    return num_human
 
 
 def own_videos(json_path, split):
@@ -67,7 +88,8 @@ def own_videos(json_path, split):
 
     Raises:
         FileNotFoundError: If the file is not there.
-        ValueError: If it is not in this form, or no entry is of the split.
+        EmptySplitError: If no entry is of the split.
+        ValueError: If it is not in this form.
     """
     entries = _entries_of(json_path, split, "video", "video_id", "videos")
     return [
@@ -99,7 +121,7 @@ def _entries_of(json_path, split, path_field, id_field, what):
             path = os.path.join(os.path.dirname(json_path), name)
             yield entry_id, path, [caption.strip() for caption in captions], entry, where
     if not found:
-        raise ValueError(
+        raise EmptySplitError(
             f'{json_path}: expected {what} for the split "{split}", found none. Mark some '
             f'entries with "split": "{split}" (entries without a "split" are for "train").'
         )

@@ -14,8 +14,6 @@ import tensorflow as tf
 from zoo.data.clips import resize_frames, view_frames
 from zoo.data.images import resize_image
 from zoo.data.segments import segment_length, stream_segments
-from zoo.decoding import Constraints
-from zoo.vocabulary import UNKNOWN
 
 POOLINGS = {
     "mean": "the mean of the features of the frames",
@@ -163,8 +161,7 @@ def write_sentence(model, inputs):
     Returns:
         A dict of `sentence` and `log_prob`.
     """
-    constraints = Constraints(forbidden_ids=(UNKNOWN,))
-    decoded = model.generate(inputs, model.sampler, constraints=constraints)
+    decoded = model.generate(inputs, model.sampler, constraints=model.constraints)
     sentence = model.vocabulary.decode(decoded.token_ids[0, 0])
     return {"sentence": sentence, "log_prob": float(decoded.log_probs[0, 0])}
 

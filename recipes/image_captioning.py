@@ -209,6 +209,8 @@ def train_on(strategy, options, run):
     if options.fine_tune_epochs:
         encoder.trainable = True
         training.freeze_batch_statistics(encoder)
+        if options.fine_tune_from:
+            training.freeze_layers_before(encoder, options.fine_tune_from)
         images_a_batch = images_in_batch(options.batch_size)
         steps = -(-len(seen.paths) // images_a_batch)
         with strategy.scope():
@@ -373,6 +375,10 @@ def evaluate(options):
         decoding["length_penalty"] = options.length_penalty
     if options.no_repeat_ngram is not None:
         decoding["no_repeat_ngram"] = options.no_repeat_ngram
+    if options.samples is not None:
+        for name in ("beam_size", "length_penalty"):
+            decoding.pop(name, None)
+        decoding |= {"num_samples": options.samples, "temperature": options.temperature}
     metrics = evaluate_sets(captioner, photo_sets, decoding, options.out)
     print(json.dumps(metrics, indent=1))
 
@@ -416,10 +422,8 @@ def read_training_data(options):
         try:
             dev[label] = datasets.read(*source, "dev")[: options.max_images]
         except datasets.EmptySplitError:
-            ranks = [zlib.crc32(str(e.image_id).encode()) % HELD_OUT for e in train[label]]
-            dev[label] = [e for e, rank in zip(train[label], ranks, strict=True) if rank == 0]
-            train[label] = [e for e, rank in zip(train[label], ranks, strict=True) if rank != 0]
-            if len(dev[label]) < 2 or not train[label]:
+            train[label], dev[label] = hold_out(train[label])
+            if len(dev[label]) < 2:  # the CIDEr of a single image is always 0
                 raise
             print(
                 f"{source.path} has no dev split: {len(dev[label])} of its training images are "
@@ -427,6 +431,17 @@ def read_training_data(options):
                 file=sys.stderr,
             )
     return train, dev
+
+
+def hold_out(examples):
+    """Splits examples by a hash of their ids, so that the choice does not depend on their order.
+
+    Returns:
+        Two lists: four fifths of the examples, and one fifth.
+    """
+    order = sorted(examples, key=lambda example: zlib.crc32(str(example.image_id).encode()))
+    num_dev = len(order) // HELD_OUT
+    return order[num_dev:], order[:num_dev]
 
 
 def photographs(examples, encoder, cache, views=("full",)):
@@ -466,8 +481,8 @@ def compile_teaching(model, options, rate, batches, paper_clipnorm):
     model.compile(
         paper_optimizer(rate, paper_clipnorm, options.accumulate)
         if options.paper
-        else cosine_adam(rate, batches, options.accumulate),
-        StepCrossEntropy(),
+        else cosine_adam(rate, batches, options.accumulate, options.ema),
+        StepCrossEntropy(options.label_smoothing),
         loss_weights=20.0 if options.paper else None,  # the authors' loss counts 20 times
         jit_compile=training.jit_compile(),
     )
@@ -533,11 +548,21 @@ def parse(arguments):
     p.add_argument("--lstm-units", type=int, default=512)
     p.add_argument("--projection-dim", type=int, default=512, help="0 for none")
     p.add_argument("--dropout", type=float, default=0.4)
+    p.add_argument("--label-smoothing", type=float, default=0.0, help="in stages 0 to 2")
+    p.add_argument(
+        "--ema", type=float, metavar="MOMENTUM", help="average the weights in stages 0 to 2"
+    )
     p.add_argument("--batch-size", type=int, default=64, help="captions a batch")
     p.add_argument("--epochs", type=int, default=12, help="of stage 1, frozen CNN")
     p.add_argument("--learning-rate", type=float, default=1e-3, help="of stage 1")
     p.add_argument("--fine-tune-epochs", type=int, default=4, help="of stage 2, whole network")
     p.add_argument("--fine-tune-rate", type=float, default=1e-4)
+    p.add_argument(
+        "--fine-tune-from",
+        metavar="LAYER",
+        help="keep the CNN's layers before this one frozen in stage 2, which takes less time; "
+        "such as block15_expand_conv",
+    )
     p.add_argument("--cider-epochs", type=int, default=10, help="of stage 3, CIDEr")
     p.add_argument("--cider-rate", type=float, default=1e-4)
     p.add_argument("--patience", type=int, help="stop a stage after so many epochs without gain")
@@ -558,6 +583,10 @@ def parse(arguments):
     p.add_argument("--beam", type=int)
     p.add_argument("--length-penalty", type=float)
     p.add_argument("--no-repeat-ngram", type=int, metavar="N")
+    p.add_argument(
+        "--samples", type=int, metavar="N", help="the most likely of N samples, instead of a beam"
+    )
+    p.add_argument("--temperature", type=float, default=1 / 1.5, help="of the samples")
 
     p = commands.add_parser("score", parents=[data], help="score captions from a file")
     p.set_defaults(command=score)

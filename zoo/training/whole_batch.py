@@ -27,17 +27,31 @@ class StepCrossEntropy(keras.losses.Loss):
     devices: a word then weighs more on a device that got the shorter sentences. Here all words of
     the batch weigh the same, or all frames.
 
+    Args:
+        label_smoothing: Share of each target's probability that is spread evenly over all
+            classes, in [0, 1).
+
     Call arguments:
         y_true: int `(..., steps)`.
         y_pred: Logits, float `(..., steps, classes)`.
         sample_weight: float `(..., steps)`, 0 for padding.
     """
 
-    def __init__(self, name="step_cross_entropy"):
+    def __init__(self, label_smoothing=0.0, name="step_cross_entropy"):
         super().__init__(name=name, reduction="sum")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(
+                "Expected `label_smoothing` to be at least 0 and below 1. "
+                f"Received: {label_smoothing}"
+            )
+        self.label_smoothing = label_smoothing
 
     def call(self, y_true, y_pred):
-        return ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        loss = ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        if not self.label_smoothing:
+            return loss
+        of_all_classes = -ops.mean(ops.log_softmax(y_pred), axis=-1)  # (..., steps)
+        return (1 - self.label_smoothing) * loss + self.label_smoothing * of_all_classes
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         if sample_weight is None:
@@ -47,7 +61,7 @@ class StepCrossEntropy(keras.losses.Loss):
         return ops.divide_no_nan(loss, sum_over_devices(steps))
 
     def get_config(self):
-        return {"name": self.name}
+        return {"name": self.name, "label_smoothing": self.label_smoothing}
 
 
 class _StepsOnWholeBatch:
@@ -108,16 +122,19 @@ class Adam(_StepsOnWholeBatch, keras.optimizers.Adam):
     """`keras.optimizers.Adam` whose `global_clipnorm` is that of the whole batch's gradient."""
 
 
-def cosine_adam(rate, batches, accumulate=None):
+def cosine_adam(rate, batches, accumulate=None, ema_momentum=None):
     """Gives `Adam` as the recipes train: a cosine schedule over all steps, clipped gradients.
 
     Args:
         rate: First learning rate.
         batches: Batches of the whole training.
         accumulate: Batches a step, or None for one.
+        ema_momentum: If given, the weights become the exponential moving average of the weights
+            of all steps, with this momentum, at the end of every `fit`. On one device only.
     """
     schedule = keras.optimizers.schedules.CosineDecay(rate, -(-batches // (accumulate or 1)))
-    return Adam(schedule, global_clipnorm=5.0, gradient_accumulation_steps=accumulate)
+    ema = {} if ema_momentum is None else {"use_ema": True, "ema_momentum": ema_momentum}
+    return Adam(schedule, global_clipnorm=5.0, gradient_accumulation_steps=accumulate, **ema)
 
 
 class SGD(_StepsOnWholeBatch, keras.optimizers.SGD):

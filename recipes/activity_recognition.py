@@ -339,7 +339,7 @@ def evaluate(options):
         recognizer = from_run(model, "activity_recognition")
         frames = recognizer.metadata["frames"]
         settings = argparse.Namespace(**{**vars(options), **frames, "fold": fold})
-        settings.frame_size = frames["size"]
+        settings.frame_size, settings.seed = frames["size"], recognizer.metadata.get("seed")
         settings.classes = options.classes or recognizer.class_names
         beside = pathlib.Path(model, "model").exists()  # a run's videos lie encoded beside it
         cache = options.cache or pathlib.Path(model if beside else out).parent / "frame_features"

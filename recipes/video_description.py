@@ -2,6 +2,7 @@
 
     python recipes/video_description.py train --dataset moving_digits --run runs/digits
     python recipes/video_description.py train --dataset msvd --data DIR --run runs/msvd
+    python recipes/video_description.py train --from PRESET --dataset msvd --data DIR --run runs/b
     python recipes/video_description.py evaluate --model runs/msvd --dataset msvd --data DIR \
         --split test --out metrics.json
     python recipes/video_description.py export --model runs/msvd --saved-models saved_models
@@ -17,9 +18,13 @@ and then writes, `decoder` has all of it before it at every word.
     --input frames --architecture decoder                mean of the frames' features
     --input frames --architecture encoder-decoder        S2VT, the default
 
+`--from` starts from a trained captioner of photographs: its CNN, its words, and all weights of its
+decoder that fit. With `--architecture decoder`, the default then, all of them do.
+
 A killed run goes on where it was when the same command is given again.
 
-Source: Donahue et al., 2015, section 6. https://arxiv.org/abs/1411.4389
+Source: Donahue et al., 2015, section 6. https://arxiv.org/abs/1411.4389. `--from`: Venugopalan et
+al., 2015. https://arxiv.org/abs/1412.4729
 """
 
 import argparse
@@ -59,6 +64,7 @@ from zoo.training.curves import draw_curves
 from zoo.training.report import evaluate_captioner, generated_cider
 from zoo.training.resume import fit_stage, keep_settings
 from zoo.training.role_labels import read_labels
+from zoo.training.transfer import transfer_decoder
 from zoo.training.whole_batch import StepCrossEntropy, cosine_adam
 from zoo.training.workers import is_chief, run_folder
 from zoo.vocabulary import Vocabulary
@@ -93,6 +99,10 @@ MOVING_DIGITS = {  # minutes on two cores
     "epochs": 6,
     "learning_rate": 0.005,
 }
+FROM_PRESET = {  # for a decoder that is trained already
+    "frame_size": None,  # that of the captioner
+    "learning_rate": 2e-4,
+}
 
 
 def main(arguments=None):
@@ -115,6 +125,13 @@ def train_on(strategy, options, run):
         training.check_batch_size(batch_size, strategy.num_replicas_in_sync)
     keras.config.set_dtype_policy(options.precision)
     keras.utils.set_random_seed(options.seed)
+    source = None
+    if options.from_preset:
+        source = from_run(options.from_preset, "image_captioning")
+    if options.frame_size is None:
+        options.frame_size = FRAME_SIZE
+        if source is not None:  # a captioner's photographs are squashed to a square
+            options.frame_size = source.image_encoder.input_shape[1:3]
     run.mkdir(parents=True, exist_ok=True)
     keep_settings(run / "settings.json", vars(options), MAY_CHANGE, strategy)
     roles = recognizer = encoder = None
@@ -128,6 +145,8 @@ def train_on(strategy, options, run):
     if options.recognizer:
         recognizer = load_recognizer(options)
         encoder, roles = recognizer.frame_encoder, recognizer.roles
+    elif source is not None:
+        encoder = source.image_encoder
     elif not labels_are_given(options):
         with strategy.scope():
             encoder = training.load_encoder(options.encoder, ENCODERS)
@@ -137,7 +156,8 @@ def train_on(strategy, options, run):
     if encoder is not None:
         for split in (seen, held_out):  # what turns out damaged is left out from here on
             encode(split, encoder, options, cache)
-    vocabulary = Vocabulary.from_captions(seen.captions, options.min_count)
+    base = source.vocabulary if source else None
+    vocabulary = Vocabulary.from_captions(seen.captions, options.min_count, base)
     # Batches already seen can be skipped only among the same videos and captions.
     labels = [example.labels for example in seen.examples]
     data = {"videos and captions": seen.digest(), "labels": labels}
@@ -150,17 +170,21 @@ def train_on(strategy, options, run):
         for split in (seen, held_out):
             read_labels(split, roles, *label_source(options, recognizer))
     with strategy.scope():
-        describer = zoo.lrcn_video_describer(
-            encoder if roles is None else recognizer or [len(labels) for labels in roles.values()],
+        num_labels = None if roles is None else [len(labels) for labels in roles.values()]
+        describer = build_describer(
+            options,
+            encoder if roles is None else recognizer or num_labels,
             len(vocabulary),
-            options.input.replace("-", "_"),
-            options.architecture.replace("-", "_"),
-            options.embedding_dim,
-            options.lstm_units,
-            options.projection_dim or None,
-            options.dropout,
+            source,
         )
     describer.vocabulary, describer.roles = vocabulary, roles
+    if source is not None:
+        transferred = transfer_decoder(source, describer)
+        kept = ", ".join(transferred["kept"]) or "none"
+        print(
+            f"{options.from_preset}: {transferred['copied']} weights copied, others: {kept}; "
+            f"{transferred['new_words']} words are new to it"
+        )
     train_describer(options, strategy, describer, seen, held_out, fit)
 
     if not is_chief(strategy):
@@ -169,7 +193,8 @@ def train_on(strategy, options, run):
     draw_curves({s: log for s, log in logs.items() if log.exists()}, run / "curves.png")
     metadata = {
         "about": f"{options.architecture} on {options.input}, frame encoder "
-        f"{encoder.name if encoder else 'none: it is fed labels'}.",
+        f"{encoder.name if encoder else 'none: it is fed labels'}"
+        f"{f', started from {options.from_preset}' if options.from_preset else ''}.",
         "data": f"{options.dataset}: {len(seen.examples)} training videos, scored on "
         f"{len(held_out.examples)} held-out ones.",
         "command": " ".join(["python", "recipes/video_description.py", *sys.argv[1:]]),
@@ -190,6 +215,31 @@ def train_on(strategy, options, run):
             print(split.skipped_line(), file=sys.stderr)
     print(f"The model is in {run / 'model'}", end="")
     print(f": lrcn describe --model {run / 'model'} VIDEO" if describer.frame_encoder else "")
+
+
+def build_describer(options, reads, vocabulary_size, source=None):
+    """Builds the describer: as the options say, or of the same sizes as a trained captioner.
+
+    `reads` is what reads the video: an encoder, a recogniser, or the number of labels.
+    """
+    settings = {
+        "embedding_dim": options.embedding_dim,
+        "lstm_units": options.lstm_units,
+        "projection_dim": options.projection_dim or None,
+    }
+    if source is not None:
+        config = source.get_config()
+        settings = {name: config[name] for name in settings if name in config}
+        if options.architecture == "decoder":
+            settings["variant"] = source.decoder.variant
+    return zoo.lrcn_video_describer(
+        reads,
+        vocabulary_size,
+        options.input.replace("-", "_"),
+        options.architecture.replace("-", "_"),
+        dropout=options.dropout,
+        **settings,
+    )
 
 
 def frames_of(options):
@@ -313,6 +363,9 @@ def train_describer(options, strategy, describer, seen, held_out, fit):
         encode(held_out, encoder, options)
         return val_cider()
 
+    if options.from_preset and is_chief(strategy):
+        best = val_cider()["val_cider"]
+        print(f"{options.from_preset} before training: CIDEr {best:.4f}")
     if options.epochs:
         steps = -(-len(token_ids) // options.batch_size)
         with strategy.scope():
@@ -320,7 +373,8 @@ def train_describer(options, strategy, describer, seen, held_out, fit):
             compile_teaching(model, options, options.learning_rate, steps * options.epochs)
         if seen.labels is None:
             encoder.trainable = False
-            describer.standardize_features(*statistics(seen))
+            if not options.from_preset:
+                describer.standardize_features(*statistics(seen))
             batches = functools.partial(sequence_batches, *seen.sequences())
         else:
             batches = functools.partial(feature_batches, seen.labels[:, None], name="labels")
@@ -331,7 +385,7 @@ def train_describer(options, strategy, describer, seen, held_out, fit):
             options.batch_size,
             options.seed,
         )
-        best = fit("words", model, batches, options.epochs, val_cider)
+        best = fit("words", model, batches, options.epochs, val_cider, best)
     if options.fine_tune_epochs and seen.labels is None:
         unfreeze(encoder, options)
         steps = -(-len(seen.examples) // options.fine_tune_batch_size) * options.fine_tune_epochs
@@ -517,14 +571,25 @@ def parse(arguments):
     p.add_argument(
         "--architecture",
         choices=ARCHITECTURES,
-        help="how they see it; default: encoder-decoder for frames, decoder for labels",
+        help="how they see it; default: encoder-decoder for frames, decoder for labels and --from",
+    )
+    p.add_argument(
+        "--from",
+        dest="from_preset",
+        metavar="PRESET",
+        help="start from a captioner of photographs: a run, preset's folder or preset's name",
     )
     p.add_argument("--recognizer", metavar="RUN", help="of roles, trained before; run or preset")
     p.add_argument(
         "--label-noise", type=float, metavar="SHARE", help="true labels, this share made wrong"
     )
     p.add_argument("--rate", type=float, default=3.0, help="frames per second")
-    p.add_argument("--frame-size", type=training.frame_size, default=FRAME_SIZE, metavar="HxW")
+    p.add_argument(
+        "--frame-size",
+        type=training.frame_size,
+        metavar="HxW",
+        help=f"default: {'x'.join(map(str, FRAME_SIZE))}; with --from the side of its photographs",
+    )
     p.add_argument("--max-frames", type=int, default=MAX_FRAMES, help="of a video, spread over it")
     p.add_argument("--encoder", default="efficientnet_lite0", help="name, or a file.keras")
     p.add_argument("--min-count", type=int, default=2, help="a rarer word is <unk>")
@@ -572,10 +637,13 @@ def parse(arguments):
     if options.command is train:
         if options.dataset == "moving_digits":
             commands.choices["train"].set_defaults(**MOVING_DIGITS)
-            options = parser.parse_args(arguments)  # what was given explicitly counts more
+        if options.from_preset:
+            commands.choices["train"].set_defaults(**FROM_PRESET)
+        options = parser.parse_args(arguments)  # what was given explicitly counts more
         _check(commands.choices["train"], options)
         if options.architecture is None:
-            options.architecture = "encoder-decoder" if options.input == "frames" else "decoder"
+            on_sequence = options.input == "frames" and not options.from_preset
+            options.architecture = "encoder-decoder" if on_sequence else "decoder"
     elif options.command is evaluate and options.dataset != "moving_digits" and not options.data:
         commands.choices["evaluate"].error(f"--data says where {options.dataset} lies")
     return options
@@ -588,7 +656,10 @@ def _check(parser, options):
     given = sum(source is not None for source in sources)
     if not digits and options.data is None:
         parser.error(f"--data says where {options.dataset} lies")
-    if options.encoder == FROM_SCRATCH and not (digits and options.picture_epochs):
+    if options.from_preset and labelled:
+        parser.error("--from goes with --input frames: a captioner reads no labels")
+    untrained = options.encoder == FROM_SCRATCH and not options.from_preset
+    if untrained and not (digits and options.picture_epochs):
         parser.error(f"--encoder {FROM_SCRATCH} goes with --dataset moving_digits: it is untrained")
     if given and not labelled:
         parser.error(

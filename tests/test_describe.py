@@ -7,10 +7,12 @@ import keras
 import numpy as np
 import pytest
 from made_videos import grey, write_video
+from PIL import Image
 
 from recipes import video_description as recipe
 from zoo.cli import main
 from zoo.cli.arguments import CAPTIONER
+from zoo.data.videos import read_frames
 from zoo.models.backbones import image_encoder
 from zoo.serving.process import serving
 
@@ -104,11 +106,12 @@ def test_real_videos_go_from_files_through_training_and_a_server_to_sentences(
         np.testing.assert_allclose(one["log_prob"], other["log_prob"], rtol=0.05)
 
 
-def test_captioner_describes_the_middle_frame_of_each_segment_and_says_so(clips, tmp_path, capsys):
+def test_captioner_describes_the_mean_of_each_segment_and_says_so(clips, tmp_path, capsys):
     srt = tmp_path / "out.srt"
     arguments = ["--captioner", CAPTIONER, "--segments", "5s", "--srt", srt]
     code, out, err = run(capsys, *arguments, clips[0])
-    assert code == 0 and "key frames, each described by itself" in err
+    method = "the mean of the features of the frames of each segment of 5 s"
+    assert code == 0 and f"described by {CAPTIONER}: {method}" in err
     lines = out.splitlines()
     assert len(lines) == 3 and all(str(clips[0]) in line for line in lines)
     blocks = srt.read_text().strip().split("\n\n")
@@ -117,6 +120,23 @@ def test_captioner_describes_the_middle_frame_of_each_segment_and_says_so(clips,
     for block, line in zip(blocks, lines, strict=True):
         sentence = block.split("\n")[2]
         assert line.endswith(sentence) and re.fullmatch(r"[a-z ]+", sentence)
+
+
+def test_without_options_each_shot_is_described_as_it_is_found(clips, tmp_path, capsys):
+    first, second = (next(read_frames(clip)) for clip in clips[:2])
+    height, width = 120, 160
+    scenes = [Image.fromarray(frame).resize((width, height)) for frame in (first, second)]
+    frames = [np.asarray(scene) for scene in scenes for _ in range(30)]
+    film = write_video(tmp_path / "film.mp4", frames, rate=10)
+    code, out, err = run(capsys, film)
+    method = "the mean of the features of the frames of each shot"
+    assert code == 0 and err.strip() == f"described by {CAPTIONER}: {method}"
+    assert re.fullmatch(rf"({re.escape(str(film))} +\S+ to +\S+ s  [a-z ]+\n){{2}}", out)
+    code, out, err = run(capsys, "--json", film)
+    (result,) = json.loads(out)
+    assert code == 0 and not err and result["described"] == f"{CAPTIONER}: {method}"
+    assert [(s["start"], s["end"]) for s in result["segments"]] == [(0, 3), (3, 6)]
+    assert all(s["sentence"] and s["log_prob"] < 0 for s in result["segments"])
 
 
 def test_short_video_gets_one_sentence_and_a_long_one_several(model, tmp_path, capsys):
@@ -150,8 +170,6 @@ def test_broken_video_is_named(model, clips, tmp_path, capsys):
 
 
 def test_what_cannot_be_asked_is_refused_with_the_way_out(clips, tmp_path, capsys):
-    code, _, err = run(capsys, clips[1])
-    assert code == 1 and "--model RUN" in err and "--captioner PRESET" in err and CAPTIONER in err
     for arguments, complaint in (
         (["--model", CAPTIONER, clips[1]], "does not describe videos"),
         (["--captioner", "lrcn_activity_efficientnet_lite0_fights", clips[1]], "no captioner"),
@@ -164,14 +182,18 @@ def test_what_cannot_be_asked_is_refused_with_the_way_out(clips, tmp_path, capsy
         assert code in (1, 2) and complaint in err
 
 
-def test_memory_does_not_grow_with_the_length_of_a_video(model, tmp_path, capsys):
+@pytest.mark.parametrize("kind", ["model", "captioner"])
+def test_memory_does_not_grow_with_the_length_of_a_video(kind, model, tmp_path, capsys):
     import tracemalloc
 
     peaks = []
+    asked = ["--model", model, "--segments", "2s"] if kind == "model" else []
     for frames in (100, 400):
-        path = write_video(tmp_path / f"{frames}.mp4", grey(np.arange(frames) % 200, 240, 320))
+        rate = 25 if kind == "model" else 5  # parts of 10 seconds
+        values = np.arange(frames) % 200
+        path = write_video(tmp_path / f"{frames}.mp4", grey(values, 240, 320), rate=rate)
         tracemalloc.start()
-        assert run(capsys, "--model", model, "--segments", "2s", path)[0] == 0
+        assert run(capsys, *asked, path)[0] == 0
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]

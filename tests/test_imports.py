@@ -12,7 +12,7 @@ HOUSE = pathlib.Path(__file__).parents[1]
 # A room is a module or a package of zoo; a line for one file wins over that of its room. When a
 # wall moves, move it here. An import inside a function counts like one at the top.
 EVERY_ROOM = {"zoo", "models", "decoding", "vocabulary", "data", "evaluation", "training"}
-EVERY_ROOM |= {"gallery", "presets", "serving", "caffe"}
+EVERY_ROOM |= {"gallery", "presets", "serving", "caffe", "inference"}
 FOR_ALL = {"files"}  # any room may import it
 WALLS = {
     "zoo": ({"models", "presets"}, set()),  # the front door, zoo/__init__.py
@@ -24,6 +24,7 @@ WALLS = {
     "data": ({"vocabulary"}, {"numpy", "tensorflow", "tqdm"}),  # no network, no Keras
     "data.captions": ({"vocabulary"}, {"numpy", "tensorflow", "tensorflow_text"}),
     "data.video_extra": (set(), {"av", "cv2"}),  # videos, flow and shards get them from there
+    "data.shots": (set(), {"scenedetect"}),
     "data.datasets.moving_digits": (set(), {"numpy", "sklearn"}),
     "data.audit": ({"gallery", "vocabulary"}, {"tqdm"}),  # writes a sheet of examples
     "gallery": (set(), {"PIL"}),
@@ -39,6 +40,10 @@ WALLS = {
         {"models", "data", "decoding", "vocabulary", "presets"},
         {"google", "grpc", "grpc_health", "keras", "numpy", "prometheus_client", "starlette"}
         | {"tensorflow", "tensorflow_serving", "uvicorn"},
+    ),
+    "inference": (
+        {"models", "data", "decoding", "vocabulary", "presets"},
+        {"numpy", "tensorflow"},
     ),
     "caffe": (set(), {"google", "keras", "numpy"}),  # Caffe's files and layouts; no networks
     "caffe.cnns": ({"models"}, set()),

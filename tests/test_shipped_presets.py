@@ -7,19 +7,25 @@ import pytest
 
 from recipes import activity_recognition
 from zoo.data import datasets
+from zoo.data.datasets.described_digits import described_digits
 from zoo.data.photographs import Photographs
+from zoo.data.sample_videos import write_digit_videos
 from zoo.presets import SHIPPED, from_preset, presets
 from zoo.training.report import evaluate_captioner
 
 CAPTIONER = "lrcn_captioner_efficientnet_lite0_flickr8k"
 RECOGNIZER = "lrcn_activity_efficientnet_lite0_fights"
+DIGIT_ACTIVITY = "lrcn_activity_moving_digits"
+DIGIT_DESCRIBERS = ("lrcn_describer_crf_moving_digits", "lrcn_describer_s2vt_moving_digits")
+DIGITS = (DIGIT_ACTIVITY, *DIGIT_DESCRIBERS)
 
 
 def test_every_preset_is_small_and_says_where_it_comes_from():
-    assert set(presets()) == {CAPTIONER, RECOGNIZER}
+    assert set(presets()) == {CAPTIONER, RECOGNIZER, *DIGITS}
     for name, metadata in presets().items():
-        assert metadata["megabytes"] <= (15 if name == RECOGNIZER else 25)
-        own = "frames" if name == RECOGNIZER else "decoding"
+        most = 5 if name in DIGITS else 15 if name == RECOGNIZER else 25
+        assert metadata["megabytes"] <= most
+        own = "frames" if metadata["task"] == "activity_recognition" else "decoding"
         for key in ("about", "data", "terms", "limits", "command", "seed", "scores", own):
             assert metadata[key], f"{name} lacks {key}"
         card = (SHIPPED / name / "README.md").read_text(encoding="utf-8")
@@ -56,6 +62,46 @@ def test_the_recognizer_marks_what_is_no_surveillance_footage(real_data):
     usual = [folder / line.split()[0] for line in lines]
     marked = [compare_with_training(recognizer, video).is_unlike for video in usual]
     assert len(marked) == 10 and sum(marked) <= 1
+
+
+@pytest.fixture(scope="module")
+def digit_videos(tmp_path_factory):
+    """Files of moving digits with what they show, from `lrcn digits`."""
+    return write_digit_videos(tmp_path_factory.mktemp("videos"), num_videos=2, seed=1)
+
+
+def test_presets_of_digits_say_that_they_know_nothing_else():
+    for name in DIGITS:
+        metadata = presets()[name]
+        assert "shows the method and knows moving digits only" in metadata["limits"]
+        assert "test" in metadata["data"] and "CC BY 4.0" in metadata["terms"]
+        assert metadata["scores"].get("exact", metadata["scores"].get("top_1")) > 0.5
+
+
+def test_the_recognizer_of_digits_names_their_motion(digit_videos, capsys):
+    from zoo.cli import main
+
+    videos = [(path, shown) for path, shown in digit_videos if "activity" in path]
+    with pytest.raises(SystemExit) as stopped:
+        main(["classify", "--model", DIGIT_ACTIVITY, "--json", *[path for path, _ in videos]])
+    assert stopped.value.code == 0
+    for result, (_, shown) in zip(json.loads(capsys.readouterr().out), videos, strict=True):
+        best = result["labels"][0]
+        assert best["label"] == shown and best["probability"] > 0.5
+
+
+@pytest.mark.parametrize("name", DIGIT_DESCRIBERS)
+def test_the_describers_of_digits_tell_what_moves_where(name, digit_videos, capsys):
+    from zoo.cli import main
+
+    videos = [path for path, _ in digit_videos if "described" in path]
+    with pytest.raises(SystemExit) as stopped:
+        main(["describe", "--model", name, "--json", *videos])
+    assert stopped.value.code == 0
+    _, examples = described_digits("test", len(videos), seed=1)
+    for result, example in zip(json.loads(capsys.readouterr().out), examples, strict=True):
+        (segment,) = result["segments"]
+        assert segment["sentence"] in example.captions
 
 
 def test_the_classify_command_tells_fights_from_none(real_data, capsys):

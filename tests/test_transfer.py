@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from zoo import lrcn_captioner
+from zoo import lrcn_captioner, lrcn_video_describer
 from zoo.training.transfer import transfer_decoder
 from zoo.vocabulary import Vocabulary
 
@@ -60,3 +60,41 @@ def test_a_model_without_words_is_refused():
     source.vocabulary = None
     with pytest.raises(ValueError, match="Expected models with a vocabulary"):
         transfer_decoder(source, captioner(WORDS, seed=2))
+
+
+@pytest.mark.parametrize("variant", ["1u", "2u", "2f", "4f"])
+def test_describer_of_the_mean_starts_as_its_captioner(variant):
+    keras.utils.set_random_seed(1)
+    sizes = {"embedding_dim": 4, "lstm_units": 5, "projection_dim": 3, "variant": variant}
+    source = lrcn_captioner(6, len(WORDS), **sizes)
+    source.vocabulary = Vocabulary(WORDS)
+    source.standardize(FEATURES * 3 + 1)
+    target = lrcn_video_describer(6, len(WORDS), "frames", "decoder", **sizes)
+    target.vocabulary = source.vocabulary
+    assert transfer_decoder(source, target)["kept"] == []
+    videos = np.random.default_rng(2).normal(size=(3, 7, 6)).astype("float32")
+    sentences = ["a dog", "a cat cat", "dog"]
+    expected = source.score(videos.mean(axis=1), sentences)[0]
+    np.testing.assert_allclose(target.score(videos, sentences)[0], expected, rtol=1e-5)
+    again = type(target).from_config(target.get_config())
+    again.set_weights(target.get_weights())
+    again.vocabulary = target.vocabulary
+    np.testing.assert_allclose(again.score(videos, sentences)[0], expected, rtol=1e-5)
+
+
+def test_encoder_decoder_takes_the_weights_that_fit():
+    source = captioner(WORDS, seed=1)
+    target = lrcn_video_describer(6, 5, embedding_dim=4, lstm_units=5, projection_dim=3)
+    target.vocabulary = source.vocabulary
+    report = transfer_decoder(source, target)
+    # The first LSTM of S2VT reads frames, and the second one words beside its output.
+    assert set(report["kept"]) == {"lstm1_input/kernel", "lstm2_input/kernel", "lstm1_image/kernel"}
+    for name in ("projection", "embedding", "logits"):
+        weights = [getattr(model.decoder, name).get_weights() for model in (source, target)]
+        for one, other in zip(*weights, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_variant_of_an_encoder_decoder_is_refused():
+    with pytest.raises(ValueError, match='`architecture="decoder"` only.*2f'):
+        lrcn_video_describer(6, 5, variant="2f")

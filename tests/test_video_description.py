@@ -15,6 +15,8 @@ from made_videos import grey, write_video
 import zoo
 from recipes import video_description as recipe
 from zoo.models.backbones import image_encoder
+from zoo.presets import save_to_preset
+from zoo.vocabulary import Vocabulary
 
 SHORT = ["--epochs", "3"]  # that words learn to follow labels, test_video_describer.py shows
 ROLES = {"activity": ["none", "falls", "rises"], "object": ["none", "box"]}
@@ -226,6 +228,83 @@ def test_moving_digits_go_the_whole_way_and_other_data_without_labels_say_so(
         recipe.main(arguments)
 
 
+COLORS = {"red": (200, 30, 30), "green": (30, 160, 30), "blue": (30, 30, 200)}
+
+
+@pytest.fixture(scope="module")
+def captioner(data, tmp_path_factory):
+    """A captioner of photographs of one color, which knows words that videos need, too."""
+    keras.utils.set_random_seed(4)
+    words = ["<eos>", "<unk>", "a", "box", "is", *COLORS]
+    encoder = keras.saving.load_model(data / "encoder.keras")
+    model = zoo.lrcn_captioner(encoder, len(words), embedding_dim=16, lstm_units=32)
+    model.vocabulary = Vocabulary(words)
+    random = np.random.default_rng(0)
+    colors = random.integers(3, size=192)
+    photographs = np.array(list(COLORS.values()))[colors][:, None, None]
+    photographs = photographs + random.normal(0, 12, (192, 16, 16, 3))
+    features = model.encode(photographs)
+    model.standardize(features)
+    sentences = np.array([model.vocabulary.encode(f"a box is {color}") for color in COLORS])
+    sentences = sentences[colors]
+    before = np.pad(sentences, [(0, 0), (1, 0)])
+    after = np.pad(sentences, [(0, 0), (0, 1)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    training = model.on_features()
+    training.compile(keras.optimizers.Adam(0.02), loss, jit_compile=False)
+    inputs = {"features": features, "token_ids": before}
+    training.fit(inputs, after, batch_size=32, epochs=8, verbose=0)
+    assert model.caption(features[:8]) == [f"a box is {list(COLORS)[n]}" for n in colors[:8]]
+    folder = tmp_path_factory.mktemp("presets") / "captioner"
+    save_to_preset(model, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def colored(tmp_path_factory):
+    """Few videos of one color with sentences: enough for a describer that knows the colors."""
+    folder = tmp_path_factory.mktemp("colored")
+    random = np.random.default_rng(1)
+    entries = []
+    for split, count in (("train", 2), ("val", 3)):
+        for name, color in COLORS.items():
+            for n in range(count):
+                shades = np.clip(np.array(color) + random.integers(-25, 26, (6, 1)), 0, 255)
+                frames = [np.full((32, 32, 3), shade, np.uint8) for shade in shades]
+                path = f"{split}-{name}-{n}.mp4"
+                write_video(folder / path, frames, rate=10)
+                captions = [f"the box is {name}", f"a {name} box"]
+                entries.append({"video": path, "captions": captions, "split": split})
+    (folder / "videos.json").write_text(json.dumps(entries))
+    return folder
+
+
+def test_a_describer_that_starts_from_a_captioner_needs_fewer_videos(
+    captioner, colored, data, tmp_path, capsys
+):
+    scores = {}
+    for name, start in (
+        ("scratch", ["--encoder", str(data / "encoder.keras"), "--frame-size", "16x16"]),
+        ("from", ["--from", str(captioner)]),
+    ):
+        recipe.main([
+            "train", "--dataset", "own", "--data", str(colored / "videos.json"),
+            "--run", str(tmp_path / name), "--architecture", "decoder", "--rate", "10",
+            "--max-frames", "8", "--min-count", "1", "--embedding-dim", "16", "--lstm-units", "32",
+            "--projection-dim", "0", "--dropout", "0", "--batch-size", "4", "--epochs", "3",
+            "--learning-rate", "0.01", *start,
+        ])  # fmt: skip
+        scores[name] = metrics_of(tmp_path / name)
+    assert scores["from"]["cider"] > scores["scratch"]["cider"] + 0.5
+    assert scores["from"]["exact"] >= scores["scratch"]["exact"]
+    out = capsys.readouterr().out
+    assert "weights copied, others: none; 1 words are new to it" in out  # "the"
+    model = zoo.from_preset(tmp_path / "from" / "model")
+    assert model.vocabulary.words[:8] == zoo.from_preset(captioner).vocabulary.words
+    assert model.metadata["frames"]["size"] == [16, 16]  # of the captioner
+    assert f"started from {captioner}" in model.metadata["about"]
+
+
 def test_export_of_a_run_writes_a_version(labels_run, tmp_path):
     recipe.main(["export", "--model", str(labels_run), "--saved-models", str(tmp_path)])
     version = tmp_path / "lrcn_video_describer" / "1"
@@ -243,6 +322,7 @@ def test_export_of_a_run_writes_a_version(labels_run, tmp_path):
         (["--input", "labels-max", "--label-noise", "0", "--recognizer", "x"], "give one of"),
         (["--input", "labels-max", "--fine-tune-epochs", "1"], "goes with --input frames"),
         (["--role-fine-tune-epochs", "1"], "for a recogniser that is trained"),
+        (["--from", "x", "--input", "labels-max"], "--from goes with --input frames"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused_at_once(

@@ -2,6 +2,8 @@
 
 import json
 
+SCORES = ("bleu_4", "cider", "exact", "exact_tuple", "top_1")
+
 
 def add_parser(commands):
     """Adds the command."""
@@ -20,7 +22,7 @@ def run(options):
         return 0
     for name, about in found.items():
         scores = about.get("scores", {})
-        shown = [f"{key} {scores[key]:.3f}" for key in ("bleu_4", "cider") if key in scores]
+        shown = [f"{key} {scores[key]:.3f}" for key in SCORES if key in scores]
         print(f"{name}\n  {about['task']}, trained on {about.get('data')}, ", end="")
-        print(f"{about['megabytes']:.0f} MB; {', '.join(shown)}")
+        print(f"{about['megabytes']:.1f} MB; {', '.join(shown)}")
     return 0

@@ -26,11 +26,44 @@ def segment_bounds(times, seconds):
     Returns:
         List of `(start, end)`, seconds; the last one ends where the last frame does.
     """
-    last_frame = times[-1] - times[-2] if len(times) > 1 else 0.0
-    end = round(float(times[-1] + last_frame), 6)
+    end = video_end(times)
     count = 1 if seconds is None else max(math.ceil(end / seconds - 0.5), 1)
     starts = [float(n * seconds) for n in range(1, count)]
     return list(zip([0.0, *starts], [*starts, end], strict=True))
+
+
+def video_end(times):
+    """Finds when a video ends: its last frame is shown as long as the one before.
+
+    >>> video_end(np.arange(0, 10, 0.5))
+    10.0
+
+    Args:
+        times: float `(num_frames,)`, when each frame is shown, in seconds, from 0.
+
+    Returns:
+        Seconds.
+    """
+    last_frame = times[-1] - times[-2] if len(times) > 1 else 0.0
+    return round(float(times[-1] + last_frame), 6)
+
+
+def segment_length(path, seconds, rate=None):
+    """Chooses the length of the segments of a video.
+
+    Args:
+        path: Path of a video file, or of a folder of pictures.
+        seconds: Length that was asked for, or None.
+        rate: Frames per second, as in `zoo.data.videos.read_frames`.
+
+    Returns:
+        `seconds` if given; otherwise None, one segment, for a video of up to `SHORT` seconds, and
+        `SECONDS` for a longer one.
+    """
+    if seconds is not None:
+        return seconds
+    ((_, end),) = segment_bounds(frame_times(path, rate), None)
+    return None if end <= SHORT else SECONDS
 
 
 def stream_segments(path, rate, seconds, max_frames, prepare):

@@ -28,6 +28,7 @@ def lrcn_video_describer(
     lstm_units=1000,
     projection_dim=None,
     dropout=0.0,
+    variant=None,
     name="lrcn_video_describer",
 ):
     """Builds the LRCN that describes a video in a sentence: two LSTMs that write words.
@@ -54,6 +55,9 @@ def lrcn_video_describer(
         projection_dim: Width of a dense layer between what is seen and the LSTM; S2VT: 500. None
             for none.
         dropout: Share dropped while training, in [0, 1).
+        variant: With `architecture="decoder"`, the stack of LSTMs, as in `lrcn_captioner`; None
+            for `"2u"`, the paper's. A describer that starts from the weights of a captioner has
+            the captioner's variant.
         name: Name of the model.
 
     Returns:
@@ -77,6 +81,7 @@ def lrcn_video_describer(
         Donahue et al., 2015, section 6. https://arxiv.org/abs/1411.4389. S2VT: Venugopalan et
         al., 2015. https://arxiv.org/abs/1505.00487
     """  # noqa: E501 (a table)
+    decoder_options = {} if variant is None else {"variant": variant}
     return LRCNVideoDescriber(
         source,
         vocabulary_size,
@@ -87,6 +92,7 @@ def lrcn_video_describer(
         projection_dim=projection_dim,
         dropout=dropout,
         name=name,
+        **decoder_options,
     )
 
 
@@ -114,10 +120,11 @@ class LRCNVideoDescriber(WritesSentences, keras.Model):
         name="lrcn_video_describer",
         **decoder_options,
     ):
-        _check(visual, architecture)
+        _check(visual, architecture, decoder_options.get("variant"))
         options = {"name": "decoder", **decoder_options}
-        if architecture == "decoder":  # unfactored, as in the paper
-            decoder = CaptionDecoder(vocabulary_size, "2u", **options)
+        if architecture == "decoder":
+            options.setdefault("variant", "2u")  # unfactored, as in the paper
+            decoder = CaptionDecoder(vocabulary_size, **options)
         else:
             words_enter = "second" if visual == "frames" else "first"
             decoder = SequenceDecoder(vocabulary_size, words_enter, **options)
@@ -292,7 +299,7 @@ class LRCNVideoDescriber(WritesSentences, keras.Model):
         return cls(**{**config, "source": source})
 
 
-def _check(visual, architecture):
+def _check(visual, architecture, variant):
     if visual not in LABELS or architecture not in ARCHITECTURES:
         raise ValueError(
             f"`visual` is one of {list(LABELS)} and `architecture` one of {ARCHITECTURES}. "
@@ -302,4 +309,9 @@ def _check(visual, architecture):
         raise ValueError(
             "The encoder-decoder reads one label a step, the most likely ones: "
             '`visual="labels_max"`. Probabilities enter at every word: `architecture="decoder"`.'
+        )
+    if variant is not None and architecture != "decoder":
+        raise ValueError(
+            'Expected `variant` with `architecture="decoder"` only: the encoder-decoder has one '
+            f"stack of LSTMs. Received: variant={variant!r}"
         )

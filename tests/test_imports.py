@@ -31,6 +31,7 @@ WALLS = {
     "evaluation": ({"vocabulary"}, {"numpy", "pycocoevalcap"}),  # gets predictions, never a model
     "training": ({"evaluation"}, {"keras", "matplotlib", "numpy", "tensorflow"}),
     "training.activity": ({"data", "evaluation", "models"}, {"numpy"}),  # videos and statistics
+    "training.confidence": ({"evaluation", "models"}, {"numpy", "sklearn"}),  # fits a model's
     "training.role_labels": ({"data", "evaluation"}, {"numpy"}),  # of a split of videos
     "training.workers": ({"data"}, {"keras", "numpy", "tensorflow"}),  # who reads which rows
     "training.report": ({"decoding", "evaluation", "gallery", "vocabulary"}, {"numpy"}),

@@ -35,6 +35,10 @@ class Captioned(NamedTuple):
     status: str  # "ok", or why there is no caption
     captions: list[str]  # best first; empty where the status is not "ok"
     log_probs: list[float]
+    # Of each caption, from 0 to 1, and whether it is below the model's threshold; None if the model
+    # has no fitted confidence.
+    confidences: list[float] | None = None
+    unsure: list[bool] | None = None
 
 
 class Scored(NamedTuple):
@@ -159,7 +163,8 @@ class Client:
             ServerError: If the server gives no answer.
             ValueError: If the model answers with fewer captions.
         """
-        answers = self._ask("serving_default", images, {}, ["captions", "log_probs", "status"])
+        # All outputs: a model without confidence would refuse to be asked for it by name.
+        answers = self._ask("serving_default", images, {}, [])
         results = []
         for status, answer in answers:
             captions, log_probs = answer.get("captions", []), answer.get("log_probs", [])
@@ -168,8 +173,18 @@ class Client:
                     f"The model gives {len(captions)} captions of an image. Got n_best={n_best}"
                 )
             good = n_best if status == OK else 0
+            confidences, unsure = None, None
+            if "confidences" in answer:
+                confidences = list(answer["confidences"][:good])
+                unsure = list(answer["unsure"][:good])
             results.append(
-                Captioned(status, [c.decode() for c in captions[:good]], list(log_probs[:good]))
+                Captioned(
+                    status=status,
+                    captions=[caption.decode() for caption in captions[:good]],
+                    log_probs=list(log_probs[:good]),
+                    confidences=confidences,
+                    unsure=unsure,
+                )
             )
         return results
 
@@ -378,7 +393,7 @@ class Client:
         )
 
     def _ask(self, signature, images, others, outputs, model="lrcn_captioner"):
-        """A list of a status and a dict of the outputs, one for each image."""
+        """A list of a status and a dict of the outputs, one for each image; [] asks for all."""
         if isinstance(images, str | bytes | os.PathLike):
             raise TypeError(f"Expected a list of images, such as [image]. Got {type(images)}")
         results, rows, size = [None] * len(images), [], 0
@@ -390,7 +405,7 @@ class Client:
                 columns |= {name: [values[i] for i, _ in rows] for name, values in others.items()}
                 columns = {name: _strings(values) for name, values in columns.items()}
                 tensors = self._predict(model, signature, columns, outputs)
-                by_name = {name: _rows(tensors[name], len(rows)) for name in outputs}
+                by_name = {name: _rows(tensor, len(rows)) for name, tensor in tensors.items()}
                 for row, (i, _) in enumerate(rows):
                     answer = {name: values[row] for name, values in by_name.items()}
                     results[i] = (answer["status"][0].decode(), answer)
@@ -413,7 +428,7 @@ class Client:
         return results
 
     def _predict(self, model, signature, inputs, outputs):
-        """Sends tensors; answers with a dict of those that are wanted."""
+        """Sends tensors; answers with a dict of those that are wanted, [] for all."""
         request = predict_pb2.PredictRequest(output_filter=outputs)
         request.model_spec.name = self._model or model
         request.model_spec.signature_name = signature
@@ -454,6 +469,7 @@ def _floats(rows):
 
 def _rows(tensor, rows):
     """The values of a tensor, a list for each row."""
-    values = tensor.string_val if tensor.dtype == types_pb2.DT_STRING else tensor.float_val
+    fields = {types_pb2.DT_STRING: tensor.string_val, types_pb2.DT_BOOL: tensor.bool_val}
+    values = fields.get(tensor.dtype, tensor.float_val)
     per_row = len(values) // rows
     return [values[i * per_row : (i + 1) * per_row] for i in range(rows)]

@@ -1,7 +1,7 @@
 # Each target makes its own environment in .venv when there is none. PYTHON=python3.12 chooses another Python.
 PYTHON ?= python3
 BIN := .venv/bin
-JAX_TESTS := $(addprefix tests/test_,activity_recognizer.py captioner.py constraints.py decoding.py every_frame.py fused.py layers.py pair_scores.py role_crf.py sampling.py sequence_decoder.py video_describer.py)
+JAX_TESTS := $(addprefix tests/test_,activity_recognizer.py captioner.py confidence.py constraints.py decoding.py every_frame.py fused.py layers.py pair_scores.py role_crf.py sampling.py sequence_decoder.py video_describer.py)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test test-fast test-jax test-slow lint bench clean

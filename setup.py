@@ -13,11 +13,13 @@ VIDEO = [  # reading videos, optical flow, cuts between shots
     "opencv-python-headless>=4.10,<5",
     "scenedetect-headless>=0.7,<0.8",
 ]
-TRAIN = [  # scoring captions, drawing curves
+SCIKIT_LEARN = "scikit-learn>=1.4,<2"
+TRAIN = [  # scoring captions, drawing curves, fitting confidences
     *IMAGENET,
     *VIDEO,
     "matplotlib>=3.8,<4",
     "pycocoevalcap==1.2",
+    SCIKIT_LEARN,
     "tensorboard>=2.20,<3",
 ]
 KERAS_CV = ["keras-cv==0.9.0"]
@@ -29,7 +31,7 @@ SERVE = [  # the server for one machine; the export and the client need none of 
 ]
 DEMO = [  # photographs that may be shown, and the server that captions them
     *SERVE,
-    "scikit-learn>=1.4,<2",
+    SCIKIT_LEARN,
     "scikit-image>=0.24,<1",
 ]
 BENCH = ["torch>=2.13,<2.14"]  # the peers of the benchmarks

@@ -3,6 +3,8 @@
     python recipes/activity_recognition.py train --dataset ucf101 --data DIR --run runs/ucf101
     python recipes/activity_recognition.py evaluate --model runs/ucf101 --dataset ucf101 \
         --data DIR --split test --out metrics.json
+    python recipes/activity_recognition.py statistics --model PRESET --dataset ucf101 --data DIR \
+        --out with_statistics
     python recipes/activity_recognition.py export --model runs/ucf101 --saved-models saved_models
 
 First the baseline, which looks at single frames, then the LRCN on the same CNN; of each the head
@@ -50,7 +52,12 @@ from zoo.models.backbones import (
 )
 from zoo.presets import from_preset, from_run, save_to_preset
 from zoo.serving.export import export_preset
-from zoo.training.activity import classify_videos, feature_statistics
+from zoo.training.activity import (
+    classify_videos,
+    count_unlike,
+    feature_statistics,
+    fit_feature_statistics,
+)
 from zoo.training.activity_report import write_report
 from zoo.training.curves import draw_curves
 from zoo.training.resume import fit_stage, keep_settings
@@ -73,7 +80,8 @@ DATASETS = ("clip_folder", "hmdb51", "moving_digits", "shards", "ucf101")
 STAGES = ("single_frame", "single_frame_fine_tuned", "lrcn", "lrcn_fine_tuned")
 FRAMES_A_BATCH = 128  # of the baseline; paper's solver
 # When a run goes on.
-MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data", "data_service")
+MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data", "data_service", "scope")
+SCOPE_HELP = "what the model is for, which `lrcn classify` prints with every answer"
 PAPER = {  # the authors' solvers for RGB, https://github.com/LisaAnne/lisa-caffe-public
     "encoder": "caffenet_hybrid",
     "feature_layer": "fc6",
@@ -243,6 +251,15 @@ def train_on(strategy, options, run):
             "stride": STRIDE,
         },
     }
+    if options.scope:
+        metadata["scope"] = options.scope
+    rgb = [
+        open_rgb_source(options, split, list_file, opened)
+        for split, list_file, opened in (
+            ("train", options.list, source),
+            ("val", options.val_list, held_out),
+        )
+    ]
     # What is scored is what was saved and will be loaded: half the precision on disk, and this
     # run's policy for layers forgotten.
     keras.config.set_dtype_policy("float32")
@@ -254,11 +271,59 @@ def train_on(strategy, options, run):
         model = from_preset(run / folder)
         out = run / ("metrics.json" if folder == "model" else "baseline-metrics.json")
         metrics = report(model, held_out, metadata["frames"], cache, out)
-        save_to_preset(model, run / folder, {**metadata, "scores": metrics})
+        found = add_feature_statistics(model, *rgb, options.frame_size, options.seed)
+        save_to_preset(model, run / folder, {**metadata, **found, "scores": metrics})
         print(f"{kind}: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     if source.skipped:
         print(skipped_line(source), file=sys.stderr)
     print(f"The model is in {run / 'model'}: lrcn classify --model {run / 'model'} VIDEO")
+
+
+def add_feature_statistics(recognizer, source, held_out, frame_size, seed=0):
+    """Computes the statistics of the training videos, and which held-out videos they mark.
+
+    Args:
+        recognizer: Model whose `feature_statistics` are set, where they can be computed.
+        source, held_out: Videos as RGB frames, or None.
+        frame_size: Height and width in pixels to which frames are brought first.
+        seed: Of the choice among more than 1,000 videos.
+
+    Returns:
+        Dict for the metadata of a preset; empty without statistics.
+    """
+    if source is None or held_out is None:
+        print("No statistics of the training videos: only their flow is here.", file=sys.stderr)
+        return {}
+    try:
+        statistics = fit_feature_statistics(recognizer, source, frame_size, seed)
+    except ValueError as error:  # a training that is done must not be lost for their sake
+        print(f"No statistics of the training videos: {error}", file=sys.stderr)
+        return {}
+    recognizer.feature_statistics = statistics
+    marked, compared = count_unlike(recognizer, held_out, frame_size, seed)
+    print(
+        f"{marked} of {compared} held-out videos are marked as unlike the training videos "
+        f"(threshold {statistics.threshold:.2f})"
+    )
+    return {"unlike_training": {"held_out_marked": marked, "held_out_videos": compared}}
+
+
+def statistics(options):
+    """Saves a preset again with the statistics of its training videos."""
+    recognizer = from_run(options.model, "activity_recognition")
+    frames = recognizer.metadata["frames"]
+    settings = argparse.Namespace(**{**vars(options), "modality": "rgb", "rate": frames["rate"]})
+    settings.classes = options.classes or recognizer.class_names
+    source = open_source(settings, "train", options.list, options.cache)
+    held_out = open_source(settings, "val", options.val_list, options.cache)
+    if "flow" in (source.modality, held_out.modality):
+        source = None
+    found = add_feature_statistics(recognizer, source, held_out, frames["size"], options.seed)
+    if not found:
+        raise ValueError("No statistics could be computed; no preset is written.")
+    scope = {"scope": options.scope} if options.scope else {}
+    save_to_preset(recognizer, options.out, {**recognizer.metadata, **scope, **found})
+    print(f"The preset is in {options.out}")
 
 
 def evaluate(options):
@@ -350,6 +415,16 @@ def open_source(options, split, list_file, cache):
     return prepare(videos, class_names, folder, options.rate, options.frame_size, "flow")
 
 
+def open_rgb_source(options, split, list_file, source):
+    """Opens the videos of a source as RGB frames; None where there is only their flow."""
+    if source.modality == "rgb":
+        return source
+    if options.dataset == "shards":
+        return None
+    settings = argparse.Namespace(**{**vars(options), "modality": "rgb"})
+    return open_source(settings, split, list_file, cache=None)
+
+
 def skipped_line(source):
     """Says in one line how many videos were left out."""
     path, reason = next(iter(source.skipped.items()))
@@ -400,6 +475,7 @@ def parse(arguments):
     p.set_defaults(command=train)
     p.add_argument("--run", required=True, help="folder of this run; the same again goes on")
     p.add_argument("--val-list", metavar="FILE", help="of clip_folder: the held-out videos")
+    p.add_argument("--scope", metavar="SENTENCE", help=SCOPE_HELP)
     p.add_argument("--fold", type=int, default=1, choices=[1, 2, 3], help="of ucf101, hmdb51")
     p.add_argument("--modality", default="rgb", choices=["rgb", "flow"])
     p.add_argument("--rate", type=float, help="frames per second; default: the video's own")
@@ -437,6 +513,17 @@ def parse(arguments):
     training.add_arguments(p)
     p.add_argument("--checkpoint-seconds", type=float, default=120)
     p.add_argument("--data-service", metavar="grpc://HOST:PORT", help="decodes for fine-tuning")
+
+    p = commands.add_parser(
+        "statistics", parents=[data], help="add statistics of the training videos to a preset"
+    )
+    p.set_defaults(command=statistics)
+    p.add_argument("--model", required=True, help="run, preset's folder or preset's name")
+    p.add_argument("--val-list", metavar="FILE", help="of clip_folder: the held-out videos")
+    p.add_argument("--scope", metavar="SENTENCE", help=SCOPE_HELP)
+    p.add_argument("--fold", type=int, default=1, choices=[1, 2, 3], help="of ucf101, hmdb51")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--out", required=True, metavar="FOLDER", help="preset to write")
 
     p = commands.add_parser("evaluate", parents=[data], help="classify a split and score it")
     p.set_defaults(command=evaluate)

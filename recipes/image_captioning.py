@@ -6,6 +6,8 @@
     python recipes/image_captioning.py train --from PRESET --data own=captions.json --run runs/mine
     python recipes/image_captioning.py evaluate --model runs/flickr8k --data flickr8k=DIR \
         --split dev --out metrics.json
+    python recipes/image_captioning.py confidence --model runs/flickr8k --data flickr8k=DIR \
+        --out confidence.json
     python recipes/image_captioning.py export --model runs/flickr8k --saved-models saved_models
 
 Stage 0, with `--text`, trains the decoder on sentences without pictures. Stage 1 trains the decoder
@@ -43,9 +45,10 @@ from zoo.evaluation.captions import read_results
 from zoo.files import write_json
 from zoo.models.backbones import efficientnet_lite0, efficientnet_lite2, vgg16
 from zoo.models.efficientnet_lite import FEATURES
-from zoo.presets import from_preset, from_run, save_to_preset
+from zoo.presets import from_preset, from_run, save_confidence, save_to_preset
 from zoo.serving.export import export_preset
 from zoo.training.cider import CiderTraining, caption_reward
+from zoo.training.confidence import THRESHOLD, fit_confidence, write_confidence_report
 from zoo.training.curves import draw_curves
 from zoo.training.report import evaluate_captioner, generated_cider, write_report
 from zoo.training.resume import fit_stage, keep_settings
@@ -69,7 +72,8 @@ VIEWS = {  # of a training image, in stages 1 and 3
 HELD_OUT = 5  # one training image of five becomes a dev image where a data set has none
 TOO_LOW = 0.1  # a mean dev CIDEr below it means that the captions are useless
 # When a run is resumed.
-MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data", "text", "data_service")
+MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data", "data_service")
+MAY_CHANGE += ("text", "finish")
 TERMS = {  # under which the weights may be used, as far as the data are concerned
     "flickr8k": "Flickr8k (Hodosh, Young, Hockenmaier, 2013): research and education.",
     "flickr30k": "Flickr30k (Young et al., 2014): research and education.",
@@ -154,9 +158,11 @@ def train_on(strategy, options, run):
     elif not options.paper:
         captioner.standardize(seen.features[:, 0])
 
-    fit = functools.partial(
-        fit_stage, run, patience=options.patience, seconds=options.checkpoint_seconds
-    )
+    def fit(stage, model, batches, epochs, score=None, first_score=None):
+        epochs = 0 if options.finish else epochs
+        patience, seconds = options.patience, options.checkpoint_seconds
+        return fit_stage(run, stage, model, batches, epochs, score, first_score, patience, seconds)
+
     decoding = {"beam_size": 5, "length_penalty": options.length_penalty}
     if options.no_repeat_ngram:
         decoding["no_repeat_ngram"] = options.no_repeat_ngram
@@ -383,6 +389,19 @@ def evaluate(options):
     print(json.dumps(metrics, indent=1))
 
 
+def confidence(options):
+    """Fits how probable it is that a caption is right, and stores that in the preset."""
+    splits = datasets.read_sources(options.data, options.split, options.max_images)
+    captioner = from_run(options.model, "image_captioning")
+    cache = options.cache or pathlib.Path(options.out).parent / "features"
+    photos = {n: photographs(e, captioner.image_encoder, cache) for n, e in splits.items()}
+    fit = fit_confidence(captioner, photos, options.seed, options.threshold)
+    write_confidence_report(fit, options.out)
+    changed = save_confidence(options.model, fit.confidence)
+    print(json.dumps({name: fit.report[name] for name in ("all", "sets")}, indent=1))
+    print(f"The confidence is in {changed}, the report in {options.out}")
+
+
 def score(options):
     """Scores captions that any program wrote, in COCO's results format."""
     splits = datasets.read_sources(options.data, options.split, options.max_images)
@@ -536,6 +555,11 @@ def parse(arguments):
     p.add_argument(
         "--views", default="2", choices=VIEWS, help="views of a training image in stages 1 and 3"
     )
+    p.add_argument(
+        "--finish",
+        action="store_true",
+        help="train no further: write the model with the best weights that the run has so far",
+    )
     p.add_argument("--encoder", default="efficientnet_lite0", help="name, or a file.keras")
     p.add_argument(
         "--features",
@@ -587,6 +611,18 @@ def parse(arguments):
         "--samples", type=int, metavar="N", help="the most likely of N samples, instead of a beam"
     )
     p.add_argument("--temperature", type=float, default=1 / 1.5, help="of the samples")
+
+    p = commands.add_parser(
+        "confidence", parents=[data], help="fit how probable it is that a caption is right"
+    )
+    p.set_defaults(command=confidence)
+    p.add_argument("--model", required=True, help="run, preset's folder or preset's name; changed")
+    p.add_argument("--split", default="dev", choices=["dev", "val", "test"])
+    p.add_argument(
+        "--threshold", type=float, default=THRESHOLD, help="below it a caption is unsure"
+    )
+    p.add_argument("--seed", type=int, default=1, help="of the random halves that are judged")
+    p.add_argument("--out", required=True, metavar="confidence.json", help="report; and a plot")
 
     p = commands.add_parser("score", parents=[data], help="score captions from a file")
     p.set_defaults(command=score)

@@ -18,8 +18,10 @@ from zoo.cli import main as cli
 from zoo.data.video_records import jpeg_frames
 from zoo.evaluation.activity_scores import load_scores
 from zoo.models.backbones import image_encoder
+from zoo.presets import save_to_preset
 
 NAMES = ["falls", "rises"]
+SCOPE = "This model only tells videos that grow darker from others."
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def settings(data, run):
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "tiny"
-    recipe.main([*settings(data, run), "--fine-tune-epochs", "1"])
+    recipe.main([*settings(data, run), "--fine-tune-epochs", "1", "--scope", SCOPE])
     return run
 
 
@@ -72,6 +74,33 @@ def test_run_leaves_pictures_scores_and_models_with_the_names_of_the_classes(run
     assert zoo.from_preset(run / "baseline").lstm is None
     frames = model.metadata["frames"]
     assert frames["size"] == [20, 24] and frames["clip_length"] == 6
+
+
+def test_run_leaves_scope_and_statistics_of_its_training_videos(run, capsys):
+    for folder in ("model", "baseline"):
+        model = zoo.from_preset(run / folder)
+        assert model.metadata["scope"] == SCOPE
+        counted = model.metadata["unlike_training"]
+        assert counted["held_out_videos"] == 8 and 0 <= counted["held_out_marked"] <= 8
+        noise = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3))
+        assert model.compare_with_training(noise).is_unlike
+
+
+def test_statistics_are_added_to_a_preset_that_has_none(run, data, tmp_path, capsys):
+    bare = zoo.from_preset(run / "model")
+    expected, bare.feature_statistics = bare.feature_statistics, None
+    del bare.metadata["scope"]
+    save_to_preset(bare, tmp_path / "bare", bare.metadata)
+    recipe.main(["statistics", "--model", str(tmp_path / "bare"), "--dataset", "clip_folder",
+                 "--data", str(data / "clips"), "--out", str(tmp_path / "new"),
+                 "--scope", "Another scope."])  # fmt: skip
+    assert "of 8 held-out videos are marked" in capsys.readouterr().out
+    new = zoo.from_preset(tmp_path / "new")
+    assert new.metadata["scope"] == "Another scope." and new.class_names == NAMES
+    np.testing.assert_allclose(new.feature_statistics.mean, expected.mean, atol=1e-5)
+    assert new.feature_statistics.threshold == pytest.approx(expected.threshold, rel=1e-3)
+    for one, other in zip(new.get_weights(), bare.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_evaluate_gives_what_training_reported(run, data, tmp_path):
@@ -136,7 +165,10 @@ def test_run_goes_on_to_the_same_weights_after_a_kill(run, data, tmp_path):
 def test_flow_is_prepared_once_and_trained_on(data, tmp_path, capsys):
     arguments = [*settings(data, tmp_path / "run"), "--modality", "flow", "--epochs", "1"]
     recipe.main(arguments)
-    assert zoo.from_preset(tmp_path / "run" / "model").metadata["frames"]["modality"] == "flow"
+    model = zoo.from_preset(tmp_path / "run" / "model")
+    assert model.metadata["frames"]["modality"] == "flow"
+    # Of RGB frames: of flow, which is the same all over these videos, they would hold nothing.
+    assert model.feature_statistics.scale[: model.feature_dim].max() > 0.01
     assert len(list((tmp_path / "frame_features").glob("flow-*"))) == 2
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["num_videos"] == 8

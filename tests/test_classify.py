@@ -12,6 +12,7 @@ from PIL import Image
 import zoo
 from zoo.cli import main
 from zoo.models.backbones import image_encoder
+from zoo.models.feature_statistics import FeatureStatistics
 from zoo.presets import from_preset, save_to_preset
 
 LENGTH, STRIDE = 4, 2
@@ -32,6 +33,27 @@ def preset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("preset") / "tiny"
     save_to_preset(model, folder, {"frames": frames})
     return str(folder)
+
+
+SCOPE = "This model only tells bright rooms from dark ones."
+
+
+@pytest.fixture(scope="module")
+def scoped(preset, tmp_path_factory):
+    """The same model with a scope; its training videos were grey and did not change."""
+    model = from_preset(preset)
+    # The one feature of a frame is its brightness, -15 for black and 15 for white.
+    model.feature_statistics = FeatureStatistics(
+        mean=[0, 0], scale=[0.5, 0.1], neighbors=[[1]], usual=[1, 1], threshold=2
+    )
+    folder = tmp_path_factory.mktemp("scoped") / "tiny"
+    save_to_preset(model, folder, {**model.metadata, "scope": SCOPE})
+    return str(folder)
+
+
+@pytest.fixture
+def usual(tmp_path):
+    return str(write_video(tmp_path / "usual.mp4", grey([135] * 8), rate=10))
 
 
 @pytest.fixture
@@ -104,3 +126,48 @@ def test_captioner_is_refused(capsys, video):
     name = "lrcn_captioner_efficientnet_lite0_flickr8k"
     code, _, err = run(capsys, "classify", "--model", name, video)
     assert code == 1 and "one for activity_recognition is needed here" in err
+
+
+def test_scope_is_printed_with_every_answer(scoped, preset, video, usual, capsys):
+    _, out, _ = run(capsys, "classify", "--model", scoped, video, usual)
+    assert out.count(SCOPE) == 2
+    _, out, _ = run(capsys, "classify", "--model", scoped, "--json", usual)
+    assert json.loads(out)[0]["scope"] == SCOPE
+    _, out, _ = run(capsys, "classify", "--model", preset, "--json", usual)
+    assert json.loads(out)[0]["scope"] is None
+
+
+def test_video_unlike_the_training_videos_is_marked(scoped, video, usual, capsys):
+    _, out, _ = run(capsys, "classify", "--model", scoped, video, usual)
+    ours, others = out.split(usual)
+    assert "warning: this video is unlike the training videos (distance " in ours
+    assert "threshold 2.00); do not trust the label" in ours and "warning" not in others
+
+
+def test_json_carries_distance_and_threshold(scoped, preset, video, usual, capsys):
+    _, out, _ = run(capsys, "classify", "--model", scoped, "--json", video, usual)
+    first, second = (result["unlike_training"] for result in json.loads(out))
+    assert first["is_unlike"] and not second["is_unlike"]
+    assert first["distance"] > 2 > second["distance"] and first["threshold"] == 2
+    brightness = 30 * (np.array([230] * 7 + [20] * 4) / 255 - 0.5)
+    sampled = brightness[[0, 1, 3, 4, 6, 7, 9, 10]]
+    expected = np.hypot(sampled.mean() / 0.5, sampled.std() / 0.1) / np.sqrt(2)
+    assert first["distance"] == pytest.approx(expected, rel=0.05)  # the codec changes pixels
+    _, out, _ = run(capsys, "classify", "--model", preset, "--json", video)
+    assert json.loads(out)[0]["unlike_training"] is None
+
+
+def test_label_written_into_an_unlike_video_has_a_question_mark(
+    scoped, video, tmp_path, capsys, monkeypatch
+):
+    from PIL import ImageDraw
+
+    labels = []
+    draw = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw,
+        "text",
+        lambda *args, **kwargs: labels.append(args[2]) or draw(*args, **kwargs),
+    )
+    run(capsys, "classify", "--model", scoped, "--annotate", tmp_path / "copy.mp4", video)
+    assert len(labels) == 11 and labels[0].startswith("bright? ")

@@ -23,8 +23,9 @@ from serving_models import (
 from tensorflow_serving.apis import classification_pb2
 
 from zoo import single_frame_recognizer
-from zoo.cli.classify import classify_clips
+from zoo.cli.classify import classify_clips, compare_with_training
 from zoo.models.backbones import image_encoder
+from zoo.models.feature_statistics import FeatureStatistics
 from zoo.presets import from_preset, save_to_preset
 from zoo.serving.client import Client, ServerError
 from zoo.serving.export import export
@@ -266,6 +267,55 @@ def test_classify_command_asks_a_server(server, video, capsys, tmp_path):
     assert [x["label"] for x in asked["labels"]] == [x["label"] for x in local["labels"]]
     found, expected = ([x["probability"] for x in r["labels"]] for r in (asked, local))
     np.testing.assert_allclose(found, expected, atol=0.03)
+
+
+@pytest.fixture(scope="module")
+def scoped(tmp_path_factory):
+    """A recognizer with a scope and statistics of training videos."""
+    folder = tmp_path_factory.mktemp("scoped")
+    metadata = {**tiny_recognizer().metadata, "scope": "It tells gaits apart."}
+    save_to_preset(tiny_recognizer(), folder / "tiny", metadata)
+    recognizer = from_preset(folder / "tiny")
+    random = np.random.default_rng(3)
+    videos = [recognizer.encode_frames(random.integers(0, 60, (8, 16, 16, 3))) for _ in range(25)]
+    recognizer.feature_statistics = FeatureStatistics.fit(videos)
+    save_to_preset(recognizer, folder / "tiny", metadata)
+    export(from_preset(folder / "tiny"), folder / "saved_models")
+    return folder
+
+
+def test_served_distance_is_the_librarys_row_by_row(scoped, clips):
+    recognizer = from_preset(scoped / "tiny")
+    version = scoped / "saved_models" / "lrcn_activity_recognizer" / "1"
+    served = tf.saved_model.load(str(version)).signatures
+    features = ask(served, clips, [4, 3, 1], "features")["features"]
+    answer = served["compare_features"](features=features, num_frames=tf.constant([4, 3, 5]))
+    for row, count in ((0, 4), (1, 3)):
+        local = recognizer.compare_with_training(library_frames(clips[row])[:count])
+        assert float(answer["distance"][row]) == pytest.approx(local.distance, rel=1e-4)
+    assert answer["status"].numpy().tolist() == [b"ok", b"ok", BAD_COUNT.encode()]
+    assert float(answer["distance"][2]) == 0
+
+
+def test_client_and_command_warn_of_an_unlike_video(scoped, server, video, capsys):
+    from zoo.cli import main
+
+    recognizer = from_preset(scoped / "tiny")
+    expected = compare_with_training(recognizer, video)
+    assert expected.is_unlike  # bright tiles instead of dark noise
+    with running(scoped / "saved_models") as other:
+        address = f"{LOOPBACK}:{other.port}"
+        with Client(address, timeout=60) as client:
+            found = client.classify(video).distance
+            assert client.scope() == "It tells gaits apart."
+        with pytest.raises(SystemExit):
+            main(["classify", "--server", address, video])
+    assert found.distance == pytest.approx(expected.distance, rel=0.05)  # they were JPEGs
+    assert found.threshold == pytest.approx(expected.threshold) and found.is_unlike
+    out = capsys.readouterr().out
+    assert "warning: this video is unlike" in out and "It tells gaits apart." in out
+    with Client(f"{LOOPBACK}:{server.port}", timeout=60) as client:  # a model without them
+        assert client.scope() is None and client.compare_with_training(video) is None
 
 
 def test_client_of_a_server_without_the_model_says_so(video):

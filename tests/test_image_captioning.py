@@ -260,6 +260,19 @@ def test_a_run_started_from_a_preset_keeps_its_words(mixed, data, start, tmp_pat
     assert "before training: dev CIDEr" in text
 
 
+def test_a_run_that_is_finished_early_keeps_its_best_weights(data, start, tmp_path):
+    run, log = tmp_path / "run", tmp_path / "log"
+    argv = arguments(data, run, "--epochs", "400", "--checkpoint-seconds", "0")
+    wait_and_kill(start(argv, log), lambda: (run / "stage1" / "best.weights.h5").exists(), log)
+    text = finish(start([*argv, "--finish"], log), log)
+    assert "step - loss" not in text
+    with h5py.File(run / "stage1" / "best.weights.h5") as file:
+        best = file["layers/caption_decoder/logits/vars/0"][()]
+    with h5py.File(run / "model" / "model.weights.h5") as file:
+        kept = file["layers/caption_decoder/logits/vars/0"][()]
+    np.testing.assert_array_equal(kept, best.astype("float16"))
+
+
 def test_a_data_set_is_named_with_its_path(capsys):
     with pytest.raises(SystemExit):
         recipe.parse(["train", "--run", "a", "--data", "flickr9k=photos"])

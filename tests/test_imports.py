@@ -30,7 +30,8 @@ WALLS = {
     "gallery": (set(), {"PIL"}),
     "evaluation": ({"vocabulary"}, {"numpy", "pycocoevalcap"}),  # gets predictions, never a model
     "training": ({"evaluation"}, {"keras", "matplotlib", "numpy", "tensorflow"}),
-    "training.activity": ({"data", "evaluation"}, {"numpy"}),  # cuts videos into clips
+    "training.activity": ({"data", "evaluation", "models"}, {"numpy"}),  # videos and statistics
+    "training.confidence": ({"evaluation", "models"}, {"numpy", "sklearn"}),  # fits a model's
     "training.role_labels": ({"data", "evaluation"}, {"numpy"}),  # of a split of videos
     "training.workers": ({"data"}, {"keras", "numpy", "tensorflow"}),  # who reads which rows
     "training.report": ({"decoding", "evaluation", "gallery", "vocabulary"}, {"numpy"}),

@@ -16,6 +16,7 @@ from keras import layers
 import zoo
 from zoo import lrcn_captioner, lrcn_video_describer, presets, semantic_role_recognizer
 from zoo.decoding import BeamSearch
+from zoo.models.feature_statistics import FeatureStatistics
 from zoo.presets import from_preset, save_to_preset
 from zoo.vocabulary import Vocabulary
 
@@ -382,6 +383,51 @@ def test_recogniser_without_roles_is_no_preset(recognizer, tmp_path):
     (tmp_path / "mine" / "assets" / "roles.json").unlink()
     with pytest.raises(ValueError, match="it lacks assets/roles.json"):
         from_preset(tmp_path / "mine")
+
+
+def feature_statistics(size, threshold=1.0, num_frames=8):
+    mean = np.arange(2 * size)
+    neighbors = np.ones((3, size))
+    return FeatureStatistics(mean, np.ones(2 * size), neighbors, [1, 1], threshold, num_frames)
+
+
+@pytest.fixture
+def activity_preset(tmp_path):
+    model = zoo.single_frame_recognizer(frame_encoder(), 2)
+    model.class_names = ["dark", "bright"]
+    model.feature_statistics = feature_statistics(5, threshold=2.5, num_frames=4)
+    counted = {"held_out_marked": 3, "held_out_videos": 50}
+    metadata = {"scope": "It tells dark from bright.", "unlike_training": counted}
+    save_to_preset(model, tmp_path / "activity", metadata)
+    return tmp_path / "activity"
+
+
+def test_statistics_and_scope_travel_with_the_recognizer(activity_preset):
+    loaded = from_preset(activity_preset)
+    statistics = loaded.feature_statistics
+    assert (statistics.threshold, statistics.num_frames) == (2.5, 4)
+    np.testing.assert_array_equal(statistics.mean, np.arange(10))
+    assert loaded.metadata["scope"] == "It tells dark from bright."
+    card = (activity_preset / "README.md").read_text()
+    assert "It tells dark from bright." in card and "are marked: 3 of 50." in card
+    save_to_preset(loaded, activity_preset, loaded.metadata)  # takes its own place
+    assert from_preset(activity_preset).feature_statistics.threshold == 2.5
+
+
+def test_recognizer_without_statistics_loads(activity_preset):
+    (activity_preset / "assets" / "feature_statistics.npz").unlink()
+    loaded = from_preset(activity_preset)
+    assert loaded.feature_statistics is None and loaded.compare_with_training(FRAMES[0]) is None
+
+
+def test_statistics_of_another_model_are_refused(activity_preset):
+    path = activity_preset / "assets" / "feature_statistics.npz"
+    feature_statistics(2).save(path)
+    with pytest.raises(ValueError, match="statistics of 2 features, for a model of 5"):
+        from_preset(activity_preset)
+    path.write_bytes(b"no statistics")
+    with pytest.raises(ValueError, match=r"feature_statistics\.npz holds no feature statistics"):
+        from_preset(activity_preset)
 
 
 def test_preset_for_another_task_is_refused_before_its_weights_are_read():

@@ -80,7 +80,7 @@ def test_second_search_encodes_only_what_is_new(preset, photos, capsys):
 
 
 def test_sentences_are_ranked_for_a_photograph(preset, photos, capsys, tmp_path):
-    sentences = ["a red square", "a blue square on grass", "café"]
+    sentences = ["a red square", "a blue square on grass", "café"]  # with a known word each
     file = tmp_path / "sentences.txt"
     file.write_text("\n".join([*sentences, "", "a red square", "!"]), encoding="utf-8")
     photo = photos / "3.png"
@@ -90,6 +90,48 @@ def test_sentences_are_ranked_for_a_photograph(preset, photos, capsys, tmp_path)
     best = np.argsort(-scores)
     assert [result["sentence"] for result in found["results"]] == [sentences[n] for n in best]
     np.testing.assert_allclose([r["score"] for r in found["results"]], scores[best], atol=0.01)
+
+
+def test_unknown_words_of_a_sentence_are_named_with_similar_ones(preset, photos, capsys):
+    out, err = run(capsys, "two squares on grass", "--images", photos, "--model", preset, "--json")
+    assert "unknown word: squares; similar: square\n" in err and "unknown word: two\n" in err
+    assert json.loads(out)["unknown_words"] == [
+        {"word": "two", "num_sentences": 1, "similar": []},
+        {"word": "squares", "num_sentences": 1, "similar": ["square"]},
+    ]
+    out, err = run(capsys, SENTENCE, "--images", photos, "--model", preset, "--json")
+    assert json.loads(out)["unknown_words"] == [] and "unknown word:" not in err
+
+
+@pytest.mark.parametrize(
+    ("sentence", "message"),
+    [
+        ("", "at least one word. Received: ''"),
+        ("?!", "at least one word. Received: '?!'"),
+        ("Two squares", "unknown word: two; unknown word: squares; similar: square"),
+    ],
+)
+def test_sentence_without_a_known_word_is_an_error(preset, photos, sentence, message, capsys):
+    out, err = run(capsys, sentence, "--images", photos, "--model", preset, "--json", code=1)
+    assert message in err and not out and len(err.splitlines()) == 1
+
+
+def test_unknown_words_of_a_file_are_counted_and_named(preset, photos, capsys, tmp_path):
+    file = tmp_path / "sentences.txt"
+    lines = ["a squares", "two squares on grass", "two three", "!", "a red square"]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    arguments = ["--image", photos / "3.png", "--captions", file, "--model", preset]
+    out, err = run(capsys, *arguments, "--json")
+    found = json.loads(out)
+    assert found["num_sentences"] == 3 and found["left_out"] == ["two three", "!"]
+    assert found["unknown_words"] == [
+        {"word": "squares", "num_sentences": 2, "similar": ["square"]},
+        {"word": "two", "num_sentences": 1, "similar": []},
+    ]
+    assert "2 lines are left out, the first one 'two three'" in err
+    assert "2 unknown words in 2 of 3 sentences" in err
+    file.write_text("two three\n")
+    assert "unknown word: two" in run(capsys, *arguments, code=1)[1]
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,27 @@ def test_the_recognizer_reached_what_was_asked_of_it_and_says_what_it_is_not_for
     assert "must not be used" in metadata["limits"]
 
 
+def test_the_recognizer_says_what_it_is_for():
+    recognizer = from_preset(RECOGNIZER)
+    assert (
+        "fights" in recognizer.metadata["scope"] and "surveillance" in recognizer.metadata["scope"]
+    )
+    assert recognizer.feature_statistics.feature_dim == recognizer.feature_dim
+
+
+def test_the_recognizer_marks_what_is_no_surveillance_footage(real_data):
+    from zoo.cli.classify import compare_with_training
+
+    recognizer = from_preset(RECOGNIZER)
+    others = sorted((real_data / "msvd_mini" / "YouTubeClips").iterdir())
+    assert [compare_with_training(recognizer, video).is_unlike for video in others] == [True] * 3
+    folder = real_data / "surveillance_fights"
+    lines = (folder / "val.txt").read_text().splitlines()[::6]
+    usual = [folder / line.split()[0] for line in lines]
+    marked = [compare_with_training(recognizer, video).is_unlike for video in usual]
+    assert len(marked) == 10 and sum(marked) <= 1
+
+
 @pytest.fixture(scope="module")
 def digit_videos(tmp_path_factory):
     """Files of moving digits with what they show, from `lrcn digits`."""

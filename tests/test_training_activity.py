@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo.training.activity import classify_videos, feature_statistics
+from zoo.data.clip_array import ClipArray
+from zoo.data.videos import VideoError
+from zoo.models.backbones import image_encoder
+from zoo.training import activity
+from zoo.training.activity import (
+    classify_videos,
+    count_unlike,
+    feature_statistics,
+    fit_feature_statistics,
+    sample_features,
+)
 from zoo.training.whole_batch import CaffeSGD
 
 
@@ -71,3 +81,55 @@ def test_caffe_sgd_steps_as_caffe_does(clipnorm):
             weights[n] = weights[n] - history[n]
     for variable, expected in zip(variables, weights, strict=True):
         np.testing.assert_allclose(np.array(variable), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def bright():
+    """A recognizer whose features are the colors of a frame, and clips that are bright."""
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(3, 1)])
+    encoder = image_encoder(network, (1 / 255, 0.0))
+    encoder.set_weights([np.eye(3)[None, None], np.zeros(3)])
+    return zoo.single_frame_recognizer(encoder, 2), make_clips(60, 180, 250, seed=0)
+
+
+def make_clips(count, low, high, seed):
+    """Clips of 10 frames, each of one color with a little noise."""
+    random = np.random.default_rng(seed)
+    colors = random.integers(low, high, (count, 1, 1, 1, 3))
+    noise = random.integers(-5, 5, (count, 10, 8, 8, 3))
+    return ClipArray((colors + noise).clip(0, 255).astype("uint8"))
+
+
+def test_clips_unlike_those_of_the_training_are_counted(bright):
+    recognizer, training = bright
+    statistics = fit_feature_statistics(recognizer, training, (8, 8))
+    assert (statistics.num_frames, statistics.feature_dim) == (8, 3)
+    color = training.read(0, [0])[0].mean((0, 1)) / 255
+    np.testing.assert_allclose(sample_features(*bright, (8, 8))[0][0], color, atol=0.01)
+    recognizer.feature_statistics = statistics
+    marked, compared = count_unlike(recognizer, make_clips(100, 180, 250, seed=1), (8, 8))
+    assert compared == 100 and marked < 20
+    assert count_unlike(recognizer, make_clips(30, 0, 60, seed=2), (8, 8)) == (30, 30)
+    dark = make_clips(1, 0, 60, seed=3).read(0, range(8))
+    assert recognizer.compare_with_training(dark).is_unlike
+
+
+def test_of_many_videos_some_are_drawn(bright, monkeypatch):
+    monkeypatch.setattr(activity, "MAX_VIDEOS", 25)
+    drawn = [list(sample_features(*bright, (8, 8), seed)) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(set(drawn[0])) == 25 and drawn[0] == sorted(drawn[0])
+
+
+def test_damaged_video_is_left_out_of_the_statistics(bright):
+    recognizer, training = bright
+
+    class Damaged(ClipArray):
+        def read(self, row, indices):
+            if row == 3:
+                raise VideoError("clip3", "damaged")
+            return super().read(row, indices)
+
+    clips = Damaged([training.read(row, range(10)) for row in range(5)])
+    assert list(sample_features(recognizer, clips, (8, 8))) == [0, 1, 2, 4]

@@ -109,6 +109,52 @@ def test_one_string_is_not_several_captions():
         Vocabulary.from_captions("a dog")
 
 
+ANIMALS = Vocabulary(["<eos>", "<unk>", "a", ",", "dog", "zebra", "child", "children", "bicycle"])
+
+
+def test_unknown_words_are_listed_once_in_order_without_punctuation():
+    sentence = "Zebras, a dog; two zebras & Café-goers!"
+    assert ANIMALS.unknown_words(sentence) == ["zebras", "two", "café", "goers"]
+    assert ANIMALS.unknown_words("A dog, a zebra.") == []
+
+
+@pytest.mark.parametrize(
+    ("word", "suggestions"),
+    [
+        ("zebras", ["zebra"]),
+        ("Zebras", ["zebra"]),
+        ("bycicle", ["bicycle"]),
+        ("childs", ["child"]),  # "children" is much less similar
+        ("submarine", []),
+        ("eos", []),  # reserved words are no suggestions
+    ],
+)
+def test_similar_words_are_suggested(word, suggestions):
+    assert ANIMALS.similar(word) == suggestions
+
+
+def test_of_equally_similar_words_the_frequent_one_comes_first():
+    vocabulary = Vocabulary(["<eos>", "<unk>", *"abcdefgh", "boot", "boat"])
+    assert vocabulary.similar("bot") == ["boot", "boat"]
+    assert vocabulary.similar("bot", count=1) == ["boot"]
+
+
+def test_vocabulary_without_words_suggests_none():
+    assert Vocabulary(["<eos>", "<unk>", "!"]).similar("dog") == []
+
+
+@pytest.mark.parametrize("sentence", ["", "  ", "...", "?!"])
+def test_sentence_without_a_word_is_refused(sentence):
+    with pytest.raises(ValueError, match="at least one word. Received"):
+        ANIMALS.check_sentence(sentence)
+
+
+def test_sentence_of_unknown_words_alone_is_refused_with_suggestions():
+    with pytest.raises(ValueError, match="zebras; similar: zebra; unknown word: run"):
+        ANIMALS.check_sentence("Zebras run, zebras.")
+    ANIMALS.check_sentence("A zebra runs")  # one known word is enough
+
+
 def test_len_and_membership_count_reserved_words():
     vocabulary = Vocabulary(["<eos>", "<unk>", "dog"])
     assert len(vocabulary) == 3

@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +48,7 @@ img {{ height: auto; object-fit: contain }}
 figcaption {{ padding: .85rem 1rem 1rem }}
 p {{ margin: 0 }}
 .first {{ font-size: 1.1rem; font-weight: 600; line-height: 1.3 }}
+.unsure {{ color: var(--soft) }}
 .more {{ margin-top: .35rem; font-size: .9rem }}
 .note {{ margin-top: .55rem; font-size: .78rem; color: var(--soft); white-space: pre-line }}
 </style>
@@ -65,11 +67,14 @@ class Picture(NamedTuple):
         path: File of the picture; one that cannot be read is shown by its name alone.
         lines: List of strings, the first shown large: the caption, then other captions.
         note: Text in small type below them, such as a score.
+        unsure: List of bools, one for each line: a line that is unsure is greyed, and the word
+            "(unsure)" follows it. Empty if all are sure.
     """
 
     path: str | os.PathLike
     lines: list[str]
     note: str = ""
+    unsure: Sequence[bool] = ()
 
 
 def write_gallery(out_path, title, pictures, intro=""):
@@ -115,7 +120,11 @@ def _card(picture):
     else:
         data = base64.b64encode(thumbnail).decode("ascii")
         shown = f'<img src="data:image/jpeg;base64,{data}" alt="{name}" title="{name}">'
-    texts = [("first" if i == 0 else "more", line) for i, line in enumerate(picture.lines)]
+    unsure = picture.unsure or [False] * len(picture.lines)
+    texts = []
+    for number, (line, is_unsure) in enumerate(zip(picture.lines, unsure, strict=True)):
+        kind = "first" if number == 0 else "more"
+        texts.append((f"{kind} unsure", f"{line} (unsure)") if is_unsure else (kind, line))
     texts += [("note", picture.note)] if picture.note else []
     caption = "\n".join(
         f'<p class="{kind}" dir="auto">{html.escape(text)}</p>' for kind, text in texts

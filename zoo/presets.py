@@ -11,8 +11,11 @@ import h5py
 import numpy as np
 
 from zoo.decoding import read_decoding
+from zoo.files import write_json
 from zoo.models.activity_recognizer import ActivityRecognizer
 from zoo.models.captioner import LRCNCaptioner
+from zoo.models.confidence import CaptionConfidence
+from zoo.models.feature_statistics import FeatureStatistics
 from zoo.models.role_recognizer import SemanticRoleRecognizer
 from zoo.models.video_describer import LRCNVideoDescriber
 from zoo.vocabulary import UNKNOWN, Vocabulary
@@ -21,6 +24,8 @@ SHIPPED = pathlib.Path(__file__).parent / "preset_files"
 FORMAT = 1  # of the folder; raised when an older program could not read it
 FILES = ("metadata.json", "config.json", "model.weights.h5")
 PRIOR = "assets/prior_features.npy"  # of a captioner: features of other images, `(images, F)`
+STATISTICS = "assets/feature_statistics.npz"  # of a recognizer: features of training videos
+CONFIDENCE = "confidence"  # key of a captioner's metadata: `CaptionConfidence.get_config`
 ROLES = "assets/roles.json"  # of a model that labels semantic roles: role -> its labels
 
 
@@ -63,8 +68,9 @@ def from_preset(preset, task=None):
 
     Returns:
         `LRCNCaptioner` or `LRCNVideoDescriber` with `vocabulary` and the `sampler` that it was
-        scored with, `ActivityRecognizer` with `class_names`, or `SemanticRoleRecognizer` with
-        `roles`; each with `metadata`, a dict.
+        scored with, a captioner also with its `confidence` if one was fitted, `ActivityRecognizer`
+        with `class_names` and, where the preset has them, `feature_statistics`, or
+        `SemanticRoleRecognizer` with `roles`; each with `metadata`, a dict.
 
     Raises:
         ValueError: If there is no such preset, it is for another task, or its folder is
@@ -110,6 +116,8 @@ def from_preset(preset, task=None):
     if isinstance(model, ActivityRecognizer):
         model.class_names = (folder / task.asset).read_text(encoding="utf-8").splitlines()
         _check_words(folder, len(model.class_names), model.num_classes)
+        if (folder / STATISTICS).exists():
+            model.feature_statistics = _load_statistics(folder / STATISTICS, model.feature_dim)
         return model
     if (folder / ROLES).exists():
         model.roles = _read_json(folder, ROLES)
@@ -133,13 +141,40 @@ def from_preset(preset, task=None):
         model.sampler, model.constraints = read_decoding(decoding, (UNKNOWN,))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / 'metadata.json'}, decoding: {error}") from None
+    if isinstance(model, LRCNCaptioner) and CONFIDENCE in metadata:
+        try:
+            model.confidence = CaptionConfidence.from_config(metadata[CONFIDENCE])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{folder / 'metadata.json'}, {CONFIDENCE}: {error}") from None
     return model
 
 
 def from_run(name, task=None):
     """Loads a preset by name or folder, as `from_preset` does, or the model of a recipe's run."""
-    model = pathlib.Path(name) / "model"
-    return from_preset(model if model.exists() else name, task)
+    return from_preset(_preset_of_run(name), task)
+
+
+def save_confidence(name, confidence):
+    """Stores a fitted confidence in the preset of a captioner; all else stays as it is.
+
+    Args:
+        name: Name or folder of a preset, or folder of a recipe's run.
+        confidence: `zoo.models.confidence.CaptionConfidence` of this very model.
+
+    Returns:
+        Path of the file that changed, `metadata.json`.
+
+    Raises:
+        ValueError: If there is no such preset, or it is not a captioner's.
+    """
+    folder = _find(_preset_of_run(name))
+    metadata = _read_json(folder, "metadata.json")
+    if metadata.get("task") != "image_captioning":
+        raise ValueError(
+            f"Expected a preset for image_captioning. Received: {name}, for {metadata.get('task')}"
+        )
+    write_json(folder / "metadata.json", {**metadata, CONFIDENCE: confidence.get_config()})
+    return folder / "metadata.json"
 
 
 def save_to_preset(model, folder, metadata=None, card=None, half_precision=True):
@@ -149,7 +184,8 @@ def save_to_preset(model, folder, metadata=None, card=None, half_precision=True)
         model: `LRCNCaptioner` or `LRCNVideoDescriber` with a `vocabulary`, `ActivityRecognizer`
             with `class_names`, or `SemanticRoleRecognizer` with `roles`.
         folder: Folder to write. An earlier preset there goes when the new one is whole.
-        metadata: Dict that JSON can hold: `data`, `scores`, `terms`, `decoding`, ...
+        metadata: Dict that JSON can hold: `data`, `scores`, `terms`, `decoding`, ...; `scope` is
+            one sentence that `lrcn classify` prints with every answer.
         card: Text of the model card, Markdown; None makes one of the metadata.
         half_precision: Whether matrices are kept in half precision, and only what is smaller
             (biases, statistics) as it is: half the size, but not the same numbers.
@@ -170,7 +206,7 @@ def save_to_preset(model, folder, metadata=None, card=None, half_precision=True)
     try:
         (aside / "assets").mkdir()
         if getattr(model, "roles", None) is not None:
-            _write_json(aside / ROLES, model.roles)
+            write_json(aside / ROLES, model.roles)
         if isinstance(words, Vocabulary):
             words.save(aside / task.asset)
         elif task.asset != ROLES:
@@ -178,9 +214,15 @@ def save_to_preset(model, folder, metadata=None, card=None, half_precision=True)
             (aside / task.asset).write_text(lines, encoding="utf-8")
         if getattr(model, "prior_features", None) is not None:
             np.save(aside / PRIOR, model.prior_features.astype("float16"))
-        _write_json(aside / "config.json", model.get_config())
-        _write_json(aside / "metadata.json", {**(metadata or {}), "format": FORMAT, "task": name})
-        card = card or model_card(folder.name, metadata or {})
+        if getattr(model, "feature_statistics", None) is not None:
+            model.feature_statistics.save(aside / STATISTICS)
+        write_json(aside / "config.json", model.get_config())
+        metadata = {**(metadata or {}), "format": FORMAT, "task": name}
+        metadata.pop(CONFIDENCE, None)  # the model's own counts, which fits its weights
+        if getattr(model, "confidence", None) is not None:
+            metadata[CONFIDENCE] = model.confidence.get_config()
+        write_json(aside / "metadata.json", metadata)
+        card = card or model_card(folder.name, metadata)
         (aside / "README.md").write_text(card, encoding="utf-8")
         model.save_weights(aside / "model.weights.h5")
         if half_precision:
@@ -198,16 +240,22 @@ def model_card(name, metadata):
 
     Args:
         name: Name of the model.
-        metadata: Dict of strings `about`, `data`, `terms`, `limits` and `command`; `seed`;
+        metadata: Dict of strings `about`, `scope`, `data`, `terms`, `limits` and `command`; `seed`;
             `decoding` and `scores`, dicts. What is missing is left out.
 
     Returns:
         The card, Markdown.
     """
-    parts = [f"# {name}", metadata.get("about")]
+    parts = [f"# {name}", metadata.get("about"), metadata.get("scope")]
     for title, key in (("Data", "data"), ("Terms", "terms"), ("Limits", "limits")):
         if metadata.get(key):
             parts.append(f"**{title}.** {metadata[key]}")
+    if metadata.get("unlike_training"):
+        counted = metadata["unlike_training"]
+        parts.append(
+            "**Other videos.** Videos that are unlike the training videos are marked. Held-out "
+            f"videos that are marked: {counted['held_out_marked']} of {counted['held_out_videos']}."
+        )
     if metadata.get("command"):
         seed = f", seed {metadata['seed']}" if "seed" in metadata else ""
         parts.append(f"**Training**{seed}.\n\n```\n{metadata['command']}\n```")
@@ -232,12 +280,18 @@ def check_folder(folder):
     files = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()}
     ours = "metadata.json" in files and _read_json(folder, "metadata.json").get("task") in TASKS
     assets = {task.asset for task in TASKS.values()}
-    if not ours or not files <= {*FILES, *assets, PRIOR, ROLES, "README.md"}:
+    if not ours or not files <= {*FILES, *assets, PRIOR, ROLES, STATISTICS, "README.md"}:
         raise ValueError(
             f"{folder} holds something else than a preset of this package, or more: "
             f"{', '.join(sorted(files)[:20])}{', ...' if len(files) > 20 else ''}. Choose another "
             "folder."
         )
+
+
+def _preset_of_run(name):
+    """Returns the preset in the folder of a recipe's run; any other name as it is."""
+    model = pathlib.Path(name) / "model"
+    return model if model.exists() else name
 
 
 def _put_in_place(aside, folder):
@@ -268,6 +322,16 @@ def _find(preset):
             f"preset's folder: it lacks {', '.join(missing)}."
         )
     return folder
+
+
+def _load_statistics(path, feature_dim):
+    statistics = FeatureStatistics.load(path)
+    if statistics.feature_dim != feature_dim:
+        raise ValueError(
+            f"{path} has statistics of {statistics.feature_dim} features, for a model of "
+            f"{feature_dim}. One of the files belongs to another preset."
+        )
+    return statistics
 
 
 def _check_words(folder, found, expected):
@@ -302,7 +366,3 @@ def _read_json(folder, name):
         return json.loads((folder / name).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{folder / name} is not JSON: {error}") from None
-
-
-def _write_json(path, value):
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,8 +1,10 @@
 """Words and their ids: the tokenisation rule, and the vocabulary file with one word a line."""
 
 import collections
+import difflib
 import functools
 import itertools
+import math
 import os
 import pathlib
 import re
@@ -11,6 +13,10 @@ import unicodedata
 EOS = 0  # "<eos>": ends a sentence, begins it, and fills up short ones
 UNKNOWN = 1  # "<unk>": stands for every word that is not in the vocabulary
 RESERVED = ("<eos>", "<unk>")
+
+MIN_SIMILARITY = 0.7  # of two words, a ratio of `difflib`; 1 for equal words
+MAX_SIMILARITY_GAP = 0.1  # a suggestion may be less similar than the best one by this much
+RARITY_PENALTY = 0.05  # in similarity, for a word that is ten places further down the list
 
 _ASCII_TOKEN = re.compile(r"\w+|[^\w\s]+")
 
@@ -170,6 +176,84 @@ class Vocabulary:
     def encode(self, sentence):
         """Returns the ids of the words of a sentence, without an `"<eos>"` at the end."""
         return [self._ids.get(word, UNKNOWN) for word in tokenize(sentence)]
+
+    def unknown_words(self, sentence):
+        """Lists the words of a sentence that the vocabulary lacks.
+
+        Punctuation marks are not words and are not listed.
+
+        Args:
+            sentence: A string.
+
+        Returns:
+            A list of strings in the order of the sentence, each once.
+
+        Example:
+            >>> vocabulary = Vocabulary(["<eos>", "<unk>", "a", "zebra"])
+            >>> vocabulary.unknown_words("Zebras, a zebra, zebras and giraffes!")
+            ['zebras', 'and', 'giraffes']
+        """
+        unknown = (word for word in tokenize(sentence) if has_word(word) and word not in self)
+        return list(dict.fromkeys(unknown))
+
+    def check_sentence(self, sentence):
+        """Refuses a sentence that says nothing to a model with this vocabulary.
+
+        Args:
+            sentence: A string.
+
+        Raises:
+            ValueError: If the sentence has no word, or only words that the vocabulary lacks.
+        """
+        words = [word for word in tokenize(sentence) if has_word(word)]
+        if not words:
+            raise ValueError(f"Expected a sentence with at least one word. Received: {sentence!r}")
+        unknown = self.unknown_words(sentence)
+        if len(set(words)) > len(unknown):
+            return
+        named = "; ".join(map(self.describe_unknown_word, unknown))
+        raise ValueError(
+            f"Expected a sentence with at least one word of the vocabulary. "
+            f"Received: {sentence!r} ({named}). Use other words."
+        )
+
+    def similar(self, word, count=3):
+        """Suggests words of the vocabulary that are spelled like a word.
+
+        Words that are as similar are listed by their place in the vocabulary, which
+        `from_captions` sorts by frequency: the more frequent word comes first.
+
+        Args:
+            word: A string.
+            count: Most words to return.
+
+        Returns:
+            A list of strings, the best first. Empty if no word is similar.
+
+        Example:
+            >>> vocabulary = Vocabulary(["<eos>", "<unk>", "zebra", "horse", "bra"])
+            >>> vocabulary.similar("zebras")
+            ['zebra']
+        """
+        words = [known for known in self.words[len(RESERVED) :] if has_word(known)]
+        close = difflib.get_close_matches(
+            word.lower(), words, n=len(words) or 1, cutoff=MIN_SIMILARITY
+        )
+        ratios = {
+            known: difflib.SequenceMatcher(None, known, word.lower()).ratio() for known in close
+        }
+        best = max(ratios.values(), default=0.0)
+
+        def rank(known):
+            return ratios[known] - RARITY_PENALTY * math.log10(self._ids[known])
+
+        kept = [known for known, ratio in ratios.items() if ratio >= best - MAX_SIMILARITY_GAP]
+        return sorted(kept, key=rank, reverse=True)[:count]
+
+    def describe_unknown_word(self, word):
+        """Returns `"unknown word: zebras; similar: zebra"`, for a message to the user."""
+        similar = ", ".join(self.similar(word))
+        return f"unknown word: {word}" + (f"; similar: {similar}" if similar else "")
 
     def decode(self, ids):
         """Returns the sentence that token ids stand for, up to the first `"<eos>"`.

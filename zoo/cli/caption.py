@@ -67,17 +67,13 @@ def caption_files(preset, paths, beam_size=None, n_best=1):
         List of results (see `zoo.cli.results`), one for each file in order; a caption has
         `word_log_probs` besides.
     """
-    import numpy as np
-
     from zoo.data.images import explain, read_images
-    from zoo.decoding import Constraints
     from zoo.presets import from_preset
-    from zoo.vocabulary import UNKNOWN
 
     captioner = from_preset(preset, "image_captioning")
+    threshold = None if captioner.confidence is None else captioner.confidence.threshold
     beam_size = max(beam_size or captioner.sampler.beam_size, n_best)
     sampler = dataclasses.replace(captioner.sampler, beam_size=beam_size, n_best=n_best)
-    constraints = Constraints(forbidden_ids=(UNKNOWN,))
     captions = {}
     encoder = captioner.image_encoder
     batches = read_images(paths, encoder.input_shape[1]).batch(BATCH_SIZE)
@@ -85,16 +81,9 @@ def caption_files(preset, paths, beam_size=None, n_best=1):
     batches = batches.map(lambda n, images: (n, encoder(images, training=False))).prefetch(16)
     with _progress(len(paths)) as bar:
         for indices, features in batches.as_numpy_iterator():
-            decoded = captioner.generate(features, sampler, constraints=constraints)
-            for index, *rows in zip(indices, *decoded, strict=True):
-                captions[int(index)] = [
-                    {
-                        "caption": captioner.vocabulary.decode(ids),
-                        "log_prob": float(log_prob),
-                        "word_log_probs": words[: np.count_nonzero(ids) + 1].tolist(),
-                    }
-                    for ids, log_prob, words in zip(*rows, strict=True)
-                ]
+            candidates = captioner.caption_candidates(features, sampler)
+            for index, row in zip(indices, candidates, strict=True):
+                captions[int(index)] = [_caption(candidate, threshold) for candidate in row]
             bar.update(len(indices))
     return [
         {"file": str(path), "captions": captions[i]}
@@ -133,13 +122,41 @@ def ask_server(address, paths, n_best=1, root_certificates=None):
                 answers = client.caption(batch, n_best)
             except ServerError as error:
                 raise ConnectionError(" ".join(str(error).split())) from None  # in one line
-            for path, (status, captions, log_probs) in zip(batch, answers, strict=True):
-                pairs = zip(captions, log_probs, strict=True)
-                found = [{"caption": text, "log_prob": log_prob} for text, log_prob in pairs]
-                answer = {"captions": found} if status == OK else {"error": status}
-                results.append({"file": str(path), **answer})
+            for path, answer in zip(batch, answers, strict=True):
+                found = {"error": answer.status}
+                if answer.status == OK:
+                    found = {"captions": _served_captions(answer)}
+                results.append({"file": str(path), **found})
             bar.update(len(batch))
     return results
+
+
+def _caption(candidate, threshold):
+    """The entry of a result for a `Candidate`; without a confidence the threshold is None."""
+    entry = {
+        "caption": candidate.text,
+        "log_prob": candidate.log_prob,
+        "word_log_probs": candidate.word_log_probs,
+    }
+    if candidate.confidence is not None:
+        entry["confidence"] = candidate.confidence
+        entry["unsure"] = candidate.confidence < threshold
+    return entry
+
+
+def _served_captions(answer):
+    """The entries of a result for a `zoo.serving.client.Captioned`."""
+    entries = [
+        {"caption": text, "log_prob": log_prob}
+        for text, log_prob in zip(answer.captions, answer.log_probs, strict=True)
+    ]
+    if answer.confidences is not None:
+        for entry, confidence, unsure in zip(
+            entries, answer.confidences, answer.unsure, strict=True
+        ):
+            entry["confidence"] = confidence
+            entry["unsure"] = unsure
+    return entries
 
 
 def find_pictures(names):

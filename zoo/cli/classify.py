@@ -4,12 +4,35 @@ import contextlib
 import functools
 import json
 import sys
+from typing import NamedTuple
 
 from zoo.cli.arguments import RECOGNIZER, positive
 
 BATCH_SIZE = 32  # frames that go through the CNN at once
 SHOWN = 5  # classes in a timeline
 FONT_SHARE = 0.06  # of a frame's height, for the label that is written into it
+
+
+class Answer(NamedTuple):
+    """What a model says about a video.
+
+    Attributes:
+        class_names: List of names.
+        clips: List of what `classify_clips` yields.
+        distance: `zoo.models.feature_statistics.TrainingDistance`, or None where the model has no
+            statistics of its training videos.
+        scope: What the model is for, one sentence, or None.
+    """
+
+    class_names: list
+    clips: list
+    distance: tuple | None
+    scope: str | None
+
+    @property
+    def is_unlike(self):
+        """Whether the video is known to be unlike the training videos."""
+        return self.distance is not None and self.distance.is_unlike
 
 
 def add_parser(commands):
@@ -48,20 +71,20 @@ def run(options):
     with _server(options) if options.server else _model(options) as classify:
         for path in options.videos:
             try:
-                names, clips = classify(path)
+                answer = classify(path)
             except VideoError as error:
                 print(error, file=sys.stderr)
                 results.append({"file": path, "error": str(error)})
                 continue
-            results.append(_result(names, path, clips, options.top))
+            results.append(_result(answer, path, options.top))
             if not options.json:
-                print(path)
-                for label in results[-1]["labels"]:
-                    print(f"  {label['probability']:6.1%}  {label['label']}")
+                _print_result(results[-1])
             if options.timeline:
-                draw_timeline(names, clips, options.timeline)
+                draw_timeline(answer.class_names, answer.clips, options.timeline)
             if options.annotate:
-                annotate(names, path, clips, options.annotate)
+                mark = "?" if answer.is_unlike else ""
+                names = [f"{name}{mark}" for name in answer.class_names]
+                annotate(names, path, answer.clips, options.annotate)
     if options.json:
         print(json.dumps(results, indent=1, ensure_ascii=False))
     return 0 if any("labels" in result for result in results) else 1
@@ -69,11 +92,17 @@ def run(options):
 
 @contextlib.contextmanager
 def _model(options):
-    """Yields a function from a path to names and clips, see `classify_clips`."""
+    """Yields a function from a path to an `Answer`."""
     from zoo.presets import from_preset
 
     recognizer = from_preset(options.model or RECOGNIZER, "activity_recognition")
-    yield lambda path: (recognizer.class_names, list(classify_clips(recognizer, path)))
+
+    def classify(path):
+        clips = list(classify_clips(recognizer, path))
+        distance = compare_with_training(recognizer, path)
+        return Answer(recognizer.class_names, clips, distance, recognizer.metadata.get("scope"))
+
+    yield classify
 
 
 @contextlib.contextmanager
@@ -86,7 +115,8 @@ def _server(options):
     def classify(path):
         clips = list(client.classify_clips(path))
         names = list(clips[0][2])
-        return names, [(*times, np.array([said[n] for n in names])) for *times, said in clips]
+        clips = [(*times, np.array([said[name] for name in names])) for *times, said in clips]
+        return Answer(names, clips, client.compare_with_training(path), client.scope())
 
     with Client(options.server, root_certificates=options.tls_root) as client:
         try:
@@ -114,6 +144,32 @@ def classify_clips(recognizer, path):
     settings = recognizer.metadata["frames"]
     for start, end, features in stream_clips(path, settings, _features(recognizer, path, settings)):
         yield start, end, recognizer.classify(features[None])[0].mean(0)
+
+
+def compare_with_training(recognizer, path):
+    """Compares a video with the videos that a recognizer was trained on.
+
+    Args:
+        recognizer: `zoo.ActivityRecognizer` from `from_preset`.
+        path: File, or folder of frames.
+
+    Returns:
+        `zoo.models.feature_statistics.TrainingDistance`, or None where the model has no statistics
+        of its training videos.
+
+    Raises:
+        zoo.data.videos.VideoError: If the video cannot be read.
+    """
+    from zoo.data.sampled_frames import center_squares, sample_frames
+
+    statistics = recognizer.feature_statistics
+    if statistics is None:
+        return None
+    settings = recognizer.metadata["frames"]
+    side = recognizer.frame_encoder.input_shape[1]
+    # RGB frames also where the model reads optical flow, which says little of what is shown.
+    frames = sample_frames(path, statistics.num_frames, settings["rate"])
+    return recognizer.compare_with_training(center_squares(frames, settings["size"], side))
 
 
 def _features(recognizer, path, settings):
@@ -148,13 +204,35 @@ def _features(recognizer, path, settings):
         yield from encode(np.stack(batch)).numpy()
 
 
-def _result(names, path, clips, top):
+def _print_result(result):
+    """Prints the answer for one video; a warning comes before the labels that it is about."""
+    print(result["file"])
+    unlike = result["unlike_training"]
+    if unlike and unlike["is_unlike"]:
+        print(
+            "  warning: this video is unlike the training videos "
+            f"(distance {unlike['distance']:.2f}, threshold {unlike['threshold']:.2f}); "
+            "do not trust the label"
+        )
+    for label in result["labels"]:
+        print(f"  {label['probability']:6.1%}  {label['label']}")
+    if result["scope"]:
+        print(f"  {result['scope']}")
+
+
+def _result(answer, path, top):
     import numpy as np
 
+    names, clips = answer.class_names, answer.clips
+    unlike_training = None
+    if answer.distance is not None:
+        unlike_training = {"is_unlike": answer.is_unlike, **answer.distance._asdict()}
     mean = np.mean([probabilities for *_, probabilities in clips], axis=0)
     best = np.argsort(-mean, kind="stable")[:top]
     return {
         "file": path,
+        "scope": answer.scope,
+        "unlike_training": unlike_training,
         "labels": [{"label": names[n], "probability": float(mean[n])} for n in best],
         "timeline": [
             {

@@ -1,7 +1,8 @@
 """Captions of files, as `caption` and `demo` show them: lines on the terminal, and a page.
 
 A result is a dict: `file` and either `captions`, a list of `{"caption", "log_prob", ...}`, best
-first, or `error`.
+first, or `error`. A caption of a model with a fitted confidence has `confidence`, from 0 to 1, and
+`unsure`, whether that is below the model's threshold.
 """
 
 import pathlib
@@ -16,7 +17,7 @@ def print_results(results):
             continue
         print(result["file"])
         for caption in result["captions"]:
-            print(f"  {caption['log_prob']:7.2f}  {caption['caption']}")
+            print(_line(caption))
 
 
 def write_page(results, path):
@@ -26,10 +27,27 @@ def write_page(results, path):
     pictures = []
     for result in results:
         captions = result.get("captions", [])
-        note = f"log-probability {captions[0]['log_prob']:.2f}" if captions else result["error"]
+        note = _note(captions[0]) if captions else result["error"]
         lines = [caption["caption"] for caption in captions] or ["(no caption)"]
-        pictures.append(Picture(result["file"], lines, note))
+        unsure = [caption.get("unsure", False) for caption in captions]
+        pictures.append(Picture(result["file"], lines, note, unsure))
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_gallery(path, "Photographs and their captions", pictures)
     print(f"Pictures and captions: {path.resolve()}", file=sys.stderr)
+
+
+def _line(caption):
+    """`   -9.12   62 %  a dog runs`; the percentage only if there is a confidence."""
+    numbers = f"  {caption['log_prob']:7.2f}"
+    if "confidence" not in caption:
+        return f"{numbers}  {caption['caption']}"
+    mark = " (unsure)" if caption["unsure"] else ""
+    return f"{numbers}  {caption['confidence'] * 100:3.0f} %  {caption['caption']}{mark}"
+
+
+def _note(caption):
+    note = f"log-probability {caption['log_prob']:.2f}"
+    if "confidence" in caption:
+        note += f", confidence {caption['confidence'] * 100:.0f} %"
+    return note

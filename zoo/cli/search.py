@@ -1,5 +1,6 @@
 """`lrcn search`: finds photographs by a sentence, or the sentence for a photograph."""
 
+import collections
 import functools
 import hashlib
 import json
@@ -10,6 +11,8 @@ import time
 
 from zoo.cli.arguments import CAPTIONER, positive
 from zoo.cli.caption import find_pictures
+
+MAX_NAMED = 10  # unknown words on stderr; JSON has all of them
 
 
 def add_parser(commands):
@@ -53,8 +56,11 @@ def search_images(options):
     """Ranks photographs by how much likelier they make a sentence than others do.
 
     Returns:
-        Dict for JSON: `sentence`, `results` with `file`, `score` and `log_prob`, best first, and
-        what was done.
+        Dict for JSON: `sentence`, `results` with `file`, `score` and `log_prob`, best first,
+        `unknown_words`, and what was done.
+
+    Raises:
+        ValueError: If the sentence has no word that the model knows, or no photograph can be read.
     """
     import numpy as np
 
@@ -62,6 +68,8 @@ def search_images(options):
     from zoo.presets import from_preset
 
     captioner = from_preset(options.model, "image_captioning")
+    captioner.vocabulary.check_sentence(options.sentence)
+    unknown_words = _name_unknown_words(captioner.vocabulary, [options.sentence])
     paths = list(dict.fromkeys(map(os.path.abspath, find_pictures(options.images))))
     index = index_photos(captioner.image_encoder, paths, options.index or _index_file(options))
     for path, reason in index.skipped.items():
@@ -88,6 +96,7 @@ def search_images(options):
             }
             for n in best
         ],
+        "unknown_words": unknown_words,
         "num_images": len(index.paths),
         "num_new": index.num_encoded,
         "num_removed": index.num_removed,
@@ -101,19 +110,21 @@ def search_captions(options):
     """Ranks sentences by how much likelier a photograph makes them than others do.
 
     Returns:
-        Dict for JSON: `file`, `results` with `sentence`, `score` and `log_prob`, best first.
+        Dict for JSON: `file`, `results` with `sentence`, `score` and `log_prob`, best first,
+        `unknown_words`, and `left_out`, the lines without a word that the model knows.
+
+    Raises:
+        ValueError: If no sentence has a word that the model knows, or the photograph cannot be
+            read.
     """
     import numpy as np
 
     from zoo.data.images import explain, read_images
     from zoo.presets import from_preset
-    from zoo.vocabulary import has_word
 
     captioner = from_preset(options.model, "image_captioning")
-    lines = pathlib.Path(options.captions).read_text(encoding="utf-8").splitlines()
-    sentences = list(dict.fromkeys(line.strip() for line in lines if has_word(line)))
-    if not sentences:
-        raise ValueError(f"{options.captions} holds no sentence: expected one a line.")
+    sentences, left_out = _read_sentences(captioner.vocabulary, options.captions)
+    unknown_words = _name_unknown_words(captioner.vocabulary, sentences)
     size = captioner.image_encoder.input_shape[1]
     images = [image for _, image in read_images([options.image], size).as_numpy_iterator()]
     if not images:
@@ -132,9 +143,64 @@ def search_captions(options):
             }
             for n in np.argsort(-scores, kind="stable")[: options.top]
         ],
+        "unknown_words": unknown_words,
         "num_sentences": len(sentences),
+        "left_out": left_out,
         "prior": about,
     }
+
+
+def _read_sentences(vocabulary, path):
+    """Reads the sentences of a file: those with a known word, and the lines without one."""
+    lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+    sentences = []
+    left_out = []
+    for line in dict.fromkeys(line.strip() for line in lines if line.strip()):
+        try:
+            vocabulary.check_sentence(line)
+        except ValueError as error:
+            reason = error
+            left_out.append(line)
+        else:
+            sentences.append(line)
+    if not sentences:
+        example = f" {reason}" if left_out else ""
+        raise ValueError(f"{path} holds no sentence to search in: expected one a line.{example}")
+    if left_out:
+        print(
+            f"{len(left_out)} lines are left out, the first one {left_out[0]!r}: they have no word "
+            "of the vocabulary.",
+            file=sys.stderr,
+        )
+    return sentences, left_out
+
+
+def _name_unknown_words(vocabulary, sentences):
+    """Names the words that the vocabulary lacks on stderr, those of most sentences first.
+
+    Returns:
+        List for JSON, one dict a word: `word`, `num_sentences` with it, and `similar`, words of
+        the vocabulary.
+    """
+    counts = collections.Counter()
+    num_sentences = 0
+    for sentence in sentences:
+        unknown = vocabulary.unknown_words(sentence)
+        counts.update(unknown)
+        num_sentences += bool(unknown)
+    if len(sentences) > 1 and counts:
+        print(
+            f"{len(counts)} unknown words in {num_sentences} of {len(sentences)} sentences:",
+            file=sys.stderr,
+        )
+    for word, _ in counts.most_common(MAX_NAMED):
+        print(vocabulary.describe_unknown_word(word), file=sys.stderr)
+    if len(counts) > MAX_NAMED:
+        print(f"... and {len(counts) - MAX_NAMED} more (--json lists them)", file=sys.stderr)
+    return [
+        {"word": word, "num_sentences": count, "similar": vocabulary.similar(word)}
+        for word, count in counts.most_common()
+    ]
 
 
 def _score(captioner, features, sentences):

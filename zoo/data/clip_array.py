@@ -15,6 +15,7 @@ class ClipArray:
 
     Attributes:
         num_frames: int `(videos,)`.
+        groups: A list of None: nothing is known of them.
         skipped: An empty dict.
     """
 
@@ -26,6 +27,7 @@ class ClipArray:
             self.labels = np.asarray(labels)
         self.num_frames = np.array([len(clip) for clip in clips])
         self.video_ids = [f"clip{n}" for n in range(len(clips))]
+        self.groups = [None] * len(clips)
         self.skipped = {}
 
     def identity(self, row):

@@ -84,6 +84,11 @@ class VideoFiles:
         """List of the videos' ids."""
         return [video.video_id for video in self.videos]
 
+    @property
+    def groups(self):
+        """List of the videos' groups, or None for a video of which nothing is known."""
+        return [getattr(video, "group", None) for video in self.videos]
+
     def identity(self, row):
         """A text that changes when the frames of a video may have changed."""
         video = self.videos[row]

@@ -118,6 +118,8 @@ class ActivityRecognizer(keras.Model):
         frame_encoder: The CNN, or None where features are fed.
         lstm: The LSTM, or None.
         class_names: List of the activities' names, or None. A model from `from_preset` has them.
+        feature_statistics: `zoo.models.feature_statistics.FeatureStatistics` of the training
+            videos, or None.
     """
 
     def __init__(
@@ -172,6 +174,7 @@ class ActivityRecognizer(keras.Model):
         self.feature_dim, self.num_classes = features.shape[-1], num_classes
         self.clip_length = clip_length
         self.class_names = None
+        self.feature_statistics = None
         self._config = {
             "num_classes": num_classes,
             "clip_length": clip_length,
@@ -281,6 +284,45 @@ class ActivityRecognizer(keras.Model):
 
         compiled = self._compiled.get(("classify", encoder is None), forward, [self])
         return compiled.run(frames, batch_size)
+
+    def encode_frames(self, frames, batch_size=32):
+        """Computes the features of frames.
+
+        Args:
+            frames: float RGB in 0..255 `(frames, height, width, 3)`, or features `(frames,
+                features)`, which are returned as they are.
+            batch_size: Frames at a time.
+
+        Returns:
+            NumPy float32 `(frames, features)`.
+
+        Raises:
+            ValueError: If the shape is another.
+        """
+        frames = np.asarray(frames, "float32")
+        encoder = self._encoder_for(frames.shape[1:])
+        if encoder is None:  # they are features already
+            return frames
+
+        def forward(x):
+            return encoder(x, training=False)
+
+        return self._compiled.get("encode_frames", forward, [self]).run(frames, batch_size)
+
+    def compare_with_training(self, frames):
+        """Compares a video with the videos that the model was trained on.
+
+        Args:
+            frames: float RGB in 0..255 `(frames, height, width, 3)`, spread over the video; or
+                their features `(frames, features)`. RGB also for a model of optical flow.
+
+        Returns:
+            `zoo.models.feature_statistics.TrainingDistance`, or None where the model has no
+            `feature_statistics`.
+        """
+        if self.feature_statistics is None:
+            return None
+        return self.feature_statistics.compare(self.encode_frames(frames))
 
     def _encoder_for(self, shape):
         """The CNN for frames, None for features; `shape` is that of one of them."""

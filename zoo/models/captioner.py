@@ -1,11 +1,14 @@
 """The LRCN that describes a photograph: a CNN looks once, word LSTMs write."""
 
+from typing import NamedTuple
+
 import keras
 import numpy as np
 
 from zoo.decoding import BeamSearch
 from zoo.models.backbones import check_image_encoder, encoder_config, encoder_from_config
 from zoo.models.batched import CompiledFunctions
+from zoo.models.confidence import caption_quantities
 from zoo.models.fused import fuse_batch_normalization
 from zoo.models.layers import CaptionDecoder
 from zoo.models.sentences import WritesSentences
@@ -80,6 +83,23 @@ def lrcn_captioner(
     )
 
 
+class Candidate(NamedTuple):
+    """One of the sentences that a captioner writes about an image.
+
+    Attributes:
+        text: The sentence.
+        log_prob: Its log-probability, that of its end included.
+        word_log_probs: List of floats, one for each word and one for the end.
+        confidence: Probability, 0 to 1, that the sentence is right; see `CaptionConfidence`. None
+            if the model has no fitted confidence.
+    """
+
+    text: str
+    log_prob: float
+    word_log_probs: list[float]
+    confidence: float | None
+
+
 @keras.saving.register_keras_serializable(package="zoo")
 class LRCNCaptioner(WritesSentences, keras.Model):
     """What `lrcn_captioner` builds: a functional model that also writes and scores sentences.
@@ -92,6 +112,8 @@ class LRCNCaptioner(WritesSentences, keras.Model):
         sampler: What `caption` decodes with: `BeamSearch()`, or the preset's choice.
         prior_features: float32 `(images, features)` of images that have nothing to do with a
             question, with which retrieval tells what sentences are common; or None.
+        confidence: `zoo.models.confidence.CaptionConfidence`, or None. It belongs to the weights:
+            set it to None when you train them further.
         compiled_functions: `CompiledFunctions` of this model, for functions that work on it.
     """
 
@@ -117,6 +139,7 @@ class LRCNCaptioner(WritesSentences, keras.Model):
         self.vocabulary = None
         self.sampler = BeamSearch()
         self.prior_features = None
+        self.confidence = None
         self._decoder_options = decoder_options
         self.compiled_functions = CompiledFunctions()
 
@@ -188,6 +211,70 @@ class LRCNCaptioner(WritesSentences, keras.Model):
         return self.compiled_functions.get("encode", self.image_encoder, [self.image_encoder]).run(
             images, batch_size
         )
+
+    def caption_candidates(self, images, sampler=None, constraints=None, batch_size=32, **options):
+        """Describes images in words, with all sentences that the sampler returns.
+
+        Args:
+            images: Images or features, as for `encode`.
+            sampler: As for `caption`. Its `n_best` is the number of sentences an image.
+            constraints: As for `caption`.
+            batch_size: Images at a time.
+            **options: More of `generate`'s.
+
+        Returns:
+            List with, for each image, a list of `Candidate`, best first. Each has a confidence of
+            its own, which does not depend on the number of candidates. It is fitted to sentences
+            of a beam search; for sentences drawn by `Sampling` it is too low.
+
+        Raises:
+            ValueError: If the model has no vocabulary.
+        """
+        vocabulary = self._need_vocabulary()
+        features = self.encode(images, batch_size)
+        decoded = self.decode_captions(
+            features, sampler, constraints, batch_size=batch_size, **options
+        )
+
+        # Confidence of each sentence, (images, n)
+        confidences = np.full(decoded.log_probs.shape, None)
+        if self.confidence is not None:
+            quantities = self.caption_quantities(features, decoded, batch_size)
+            confidences = keras.ops.convert_to_numpy(self.confidence(quantities))
+        confidences = confidences.tolist()
+
+        lengths = np.count_nonzero(decoded.token_ids, axis=-1) + 1  # the end included
+        return [
+            [
+                Candidate(
+                    text=vocabulary.decode(decoded.token_ids[row, rank]),
+                    log_prob=float(decoded.log_probs[row, rank]),
+                    word_log_probs=decoded.word_log_probs[row, rank, : lengths[row, rank]].tolist(),
+                    confidence=confidences[row][rank],
+                )
+                for rank in range(decoded.log_probs.shape[1])
+            ]
+            for row in range(len(features))
+        ]
+
+    def caption_quantities(self, images, decoded, batch_size=32):
+        """Computes what the confidence of captions is computed from.
+
+        Args:
+            images: Images or features, as for `encode`.
+            decoded: `zoo.decoding.Decoded` of these images.
+            batch_size: Images at a time.
+
+        Returns:
+            Dict from each name of `zoo.models.confidence.QUANTITIES` to NumPy float32 `(batch, n)`.
+        """
+        compiled = self.compiled_functions.get(
+            "caption_quantities",
+            lambda inputs: caption_quantities(self.decoder, *inputs),
+            [self.decoder],
+        )
+        inputs = [self.encode(images, batch_size), decoded.token_ids, decoded.word_log_probs]
+        return compiled.run(inputs, batch_size)
 
     def get_config(self):
         return {

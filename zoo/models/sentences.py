@@ -120,10 +120,24 @@ class WritesSentences:
             ValueError: If the model has no vocabulary.
         """
         vocabulary = self._need_vocabulary()
+        decoded = self.decode_captions(images, sampler, constraints, **options)
+        return [vocabulary.decode(ids[0]) for ids in decoded.token_ids]
+
+    def decode_captions(self, images, sampler=None, constraints=None, **options):
+        """Writes sentences, as ids, with the settings that `caption` uses.
+
+        Args:
+            images: Images (or videos) or features, as for `encode`.
+            sampler: As for `generate`; by default the model's own.
+            constraints: `Constraints`; by default the model's own, which forbid `<unk>`.
+            **options: More of `generate`'s.
+
+        Returns:
+            `zoo.decoding.Decoded`, as `generate` returns it.
+        """
         constraints = self.constraints if constraints is None else constraints
         sampler = self.sampler if sampler is None else sampler
-        decoded = self.generate(images, sampler, constraints=constraints, **options)
-        return [vocabulary.decode(ids[0]) for ids in decoded.token_ids]
+        return self.generate(images, sampler, constraints=constraints, **options)
 
     def _encode_sentences(self, sentences):
         encoded = [self._need_vocabulary().encode(sentence) for sentence in sentences]

@@ -12,6 +12,7 @@ from zoo.data.captions import tokenize_in_graph
 from zoo.data.images import OK, resize_image
 from zoo.decoding import EOS
 from zoo.decoding.sampling import invert, write
+from zoo.models.confidence import caption_quantities
 from zoo.models.sentences import MAX_WORDS
 from zoo.serving.pictures import STATUS, a_picture, encode_pictures
 from zoo.serving.sentences import CONSTRAINTS, best_sentences, sampler_of, sentences, spoken
@@ -23,7 +24,8 @@ class CaptionerSignatures(tf.Module):
 
     Args:
         captioner: `zoo.LRCNCaptioner` with a vocabulary; its `metadata` may say how wide the
-            beam is and how long sentences are preferred, see `zoo.decoding.BeamSearch`.
+            beam is and how long sentences are preferred, see `zoo.decoding.BeamSearch`. If it has
+            a `confidence`, captions are answered with theirs.
 
     Raises:
         ValueError: If the model has no vocabulary or no image encoder.
@@ -43,6 +45,7 @@ class CaptionerSignatures(tf.Module):
             encoder=captioner.image_encoder,
             decoder=captioner.decoder,
             vocabulary=captioner.vocabulary,
+            confidence=captioner.confidence,
         )
         # What it finds from here: the variables that the functions use.
         self.weights = [variable.value for variable in captioner.variables]
@@ -95,8 +98,12 @@ class CaptionerSignatures(tf.Module):
         """`image_bytes` string `(B,)` to the best sentences, best first."""
         features, status = self._look(image_bytes)
         decoded = self.parts.decoder.search(features, self.sampler, MAX_WORDS, CONSTRAINTS)
-        answer = best_sentences(self.words, decoded, status == OK)
-        return {**answer, "status": tf.gather(STATUS, status)}
+        good = status == OK
+        return {
+            **best_sentences(self.words, decoded, good),
+            **self._confidences(features, decoded, good),
+            "status": tf.gather(STATUS, status),
+        }
 
     def sample(self, image_bytes, seed, temperature, top_p):
         """Draws one sentence a row, by the row's own seed and settings."""
@@ -142,6 +149,28 @@ class CaptionerSignatures(tf.Module):
         # At least one column: an empty sentence is its end alone.
         token_ids = tf.pad(token_ids, [[0, 0], [0, 1]])
         return {"log_prob": self.parts.decoder.log_probs(features, token_ids)[0]}
+
+    def _confidences(self, features, decoded, good):
+        """Outputs that say how probable it is that each sentence is right; {} if not fitted.
+
+        Args:
+            features: float32 `(B, F)`.
+            decoded: `Decoded`, n sentences a row.
+            good: bool `(B,)`, False for a row that could not be read.
+
+        Returns:
+            Dict of `confidence`, float32 `(B,)`, of the first sentence; `confidences`, float32
+            `(B, n)`; and `unsure`, bool `(B, n)`, whether that is below the preset's threshold.
+        """
+        fitted = self.parts.confidence
+        if fitted is None:
+            return {}
+        quantities = caption_quantities(
+            self.parts.decoder, features, decoded.token_ids, decoded.word_log_probs
+        )
+        confidences = tf.where(good[:, None], fitted(quantities), 0.0)
+        unsure = tf.logical_and(good[:, None], confidences < fitted.threshold)
+        return {"confidence": confidences[:, 0], "confidences": confidences, "unsure": unsure}
 
     def _look(self, image_bytes):
         """Features `(B, F)` and status int32 `(B,)`; zeros where there is no image."""

@@ -15,6 +15,8 @@ import grpc
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from zoo.vocabulary import has_word
+
 MAX_MESSAGE_BYTES = 32 * 2**20  # the limit of `lrcn serve`; the stock server takes more
 BATCH_SIZE = 32  # rows of a request
 BACKOFF_SECONDS = 0.1  # before the second try; doubled before each further one
@@ -33,6 +35,10 @@ class Captioned(NamedTuple):
     status: str  # "ok", or why there is no caption
     captions: list[str]  # best first; empty where the status is not "ok"
     log_probs: list[float]
+    # Of each caption, from 0 to 1, and whether it is below the model's threshold; None if the model
+    # has no fitted confidence.
+    confidences: list[float] | None = None
+    unsure: list[bool] | None = None
 
 
 class Scored(NamedTuple):
@@ -47,6 +53,7 @@ class Classified(NamedTuple):
 
     labels: list[str]  # the most probable first
     probabilities: list[float]
+    distance: tuple | None = None  # to the training videos; see `compare_with_training`
 
 
 class Described(NamedTuple):
@@ -156,7 +163,8 @@ class Client:
             ServerError: If the server gives no answer.
             ValueError: If the model answers with fewer captions.
         """
-        answers = self._ask("serving_default", images, {}, ["captions", "log_probs", "status"])
+        # All outputs: a model without confidence would refuse to be asked for it by name.
+        answers = self._ask("serving_default", images, {}, [])
         results = []
         for status, answer in answers:
             captions, log_probs = answer.get("captions", []), answer.get("log_probs", [])
@@ -165,8 +173,18 @@ class Client:
                     f"The model gives {len(captions)} captions of an image. Got n_best={n_best}"
                 )
             good = n_best if status == OK else 0
+            confidences, unsure = None, None
+            if "confidences" in answer:
+                confidences = list(answer["confidences"][:good])
+                unsure = list(answer["unsure"][:good])
             results.append(
-                Captioned(status, [c.decode() for c in captions[:good]], list(log_probs[:good]))
+                Captioned(
+                    status=status,
+                    captions=[caption.decode() for caption in captions[:good]],
+                    log_probs=list(log_probs[:good]),
+                    confidences=confidences,
+                    unsure=unsure,
+                )
             )
         return results
 
@@ -206,13 +224,22 @@ class Client:
 
         Raises:
             ServerError: If the server gives no answer.
+            ValueError: If the sentence has no word that the model knows. `unknown_words` lists
+                those that it does not.
         """
+        if not has_word(sentence):
+            raise ValueError(f"Expected a sentence with at least one word. Received: {sentence!r}")
         model, found = "lrcn_retrieval", [None] * len(images)
         answers = self._ask("features", images, {}, ["features", "status"], model)
         good = [i for i, (status, _) in enumerate(answers) if status == OK]
-        prior = self._predict(
-            model, "prior", {"sentence": _strings([sentence.encode()])}, ["log_prior"]
-        )
+        prior = self._ask_prior(sentence)
+        known = prior.get("num_known_words")  # an older export does not count them
+        if known is not None and not known.int_val[0]:
+            unknown = prior["unknown_words"].string_val[0].decode()
+            raise ValueError(
+                f"Expected a sentence with at least one word of the model's vocabulary. Received: "
+                f"{sentence!r} (unknown words: {unknown}). Use other words."
+            )
         for start in range(0, len(good), BATCH_SIZE):
             batch = good[start : start + BATCH_SIZE]
             inputs = {
@@ -226,6 +253,26 @@ class Client:
             found[i] = found[i] or Found(i, status, None, None)
         return sorted(found, key=lambda f: -math.inf if f.score is None else f.score, reverse=True)
 
+    def unknown_words(self, sentence):
+        """Lists the words of a sentence that the served retrieval model does not know.
+
+        Args:
+            sentence: The sentence.
+
+        Returns:
+            List of strings, in the order of the sentence.
+
+        Raises:
+            ServerError: If the server gives no answer.
+            ValueError: If the served model was exported by an older version.
+        """
+        prior = self._ask_prior(sentence)
+        if "unknown_words" not in prior:
+            raise ValueError(
+                "The served model does not list unknown words. Export it again with this version."
+            )
+        return list(dict.fromkeys(prior["unknown_words"].string_val[0].decode().split()))
+
     def classify(self, video, top=5):
         """Names the activity in a video.
 
@@ -234,7 +281,8 @@ class Client:
             top: How many activities, at most.
 
         Returns:
-            `Classified`: the mean over the clips of the video.
+            `Classified`: the mean over the clips of the video. Where its `distance` says
+            `is_unlike`, the labels are not to be trusted.
 
         Raises:
             zoo.data.videos.VideoError: If the video cannot be read to its end.
@@ -243,7 +291,8 @@ class Client:
         clips = [said for *_, said in self.classify_clips(video)]
         mean = {label: sum(said[label] for said in clips) / len(clips) for label in clips[0]}
         best = sorted(mean, key=mean.get, reverse=True)[:top]
-        return Classified(best, [mean[label] for label in best])
+        probabilities = [mean[label] for label in best]
+        return Classified(best, probabilities, self.compare_with_training(video))
 
     def classify_clips(self, video):
         """Names the activity in a video over time, in memory that does not grow with its length.
@@ -263,10 +312,38 @@ class Client:
         """
         from zoo.serving.video_client import classify_clips  # reads videos: the extra `video`
 
-        def predict(signature, inputs, outputs):
-            return self._predict("lrcn_activity_recognizer", signature, inputs, outputs)
+        return classify_clips(self._predict_activity, video)
 
-        return classify_clips(predict, video)
+    def compare_with_training(self, video):
+        """Compares a video with the videos that the served recognizer was trained on.
+
+        Args:
+            video: Path of a file, or of a folder of frames.
+
+        Returns:
+            `zoo.models.feature_statistics.TrainingDistance` with `distance`, `threshold` and
+            `is_unlike`; None where the model was exported without statistics.
+
+        Raises:
+            zoo.data.videos.VideoError: If the video cannot be read.
+            ServerError: If the server gives no answer.
+        """
+        from zoo.serving.video_client import compare_with_training
+
+        return compare_with_training(self._predict_activity, video)
+
+    def scope(self):
+        """Returns the sentence that tells what the served recognizer is for, or None.
+
+        Raises:
+            ServerError: If the server gives no answer.
+        """
+        from zoo.serving.video_client import read_scope
+
+        return read_scope(self._predict_activity)
+
+    def _predict_activity(self, signature, inputs, outputs):
+        return self._predict("lrcn_activity_recognizer", signature, inputs, outputs)
 
     def describe(self, video):
         """Tells in a sentence what a video shows.
@@ -309,8 +386,14 @@ class Client:
         for start, end, *said in describe_segments(predict, video, seconds):
             yield start, end, Described(*said)
 
+    def _ask_prior(self, sentence):
+        """Dict of all that the retrieval model answers about a sentence without an image."""
+        return self._predict(
+            "lrcn_retrieval", "prior", {"sentence": _strings([sentence.encode()])}, []
+        )
+
     def _ask(self, signature, images, others, outputs, model="lrcn_captioner"):
-        """A list of a status and a dict of the outputs, one for each image."""
+        """A list of a status and a dict of the outputs, one for each image; [] asks for all."""
         if isinstance(images, str | bytes | os.PathLike):
             raise TypeError(f"Expected a list of images, such as [image]. Got {type(images)}")
         results, rows, size = [None] * len(images), [], 0
@@ -322,7 +405,7 @@ class Client:
                 columns |= {name: [values[i] for i, _ in rows] for name, values in others.items()}
                 columns = {name: _strings(values) for name, values in columns.items()}
                 tensors = self._predict(model, signature, columns, outputs)
-                by_name = {name: _rows(tensors[name], len(rows)) for name in outputs}
+                by_name = {name: _rows(tensor, len(rows)) for name, tensor in tensors.items()}
                 for row, (i, _) in enumerate(rows):
                     answer = {name: values[row] for name, values in by_name.items()}
                     results[i] = (answer["status"][0].decode(), answer)
@@ -345,7 +428,7 @@ class Client:
         return results
 
     def _predict(self, model, signature, inputs, outputs):
-        """Sends tensors; answers with a dict of those that are wanted."""
+        """Sends tensors; answers with a dict of those that are wanted, [] for all."""
         request = predict_pb2.PredictRequest(output_filter=outputs)
         request.model_spec.name = self._model or model
         request.model_spec.signature_name = signature
@@ -386,6 +469,7 @@ def _floats(rows):
 
 def _rows(tensor, rows):
     """The values of a tensor, a list for each row."""
-    values = tensor.string_val if tensor.dtype == types_pb2.DT_STRING else tensor.float_val
+    fields = {types_pb2.DT_STRING: tensor.string_val, types_pb2.DT_BOOL: tensor.bool_val}
+    values = fields.get(tensor.dtype, tensor.float_val)
     per_row = len(values) // rows
     return [values[i * per_row : (i + 1) * per_row] for i in range(rows)]

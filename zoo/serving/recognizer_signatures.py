@@ -9,6 +9,7 @@ import types
 import tensorflow as tf
 
 from zoo.data.images import OK
+from zoo.models.feature_statistics import MIN_NORM
 from zoo.serving.frames import (
     MAX_FRAMES,
     count_status,
@@ -39,7 +40,8 @@ class RecognizerSignatures(tf.Module):
 
     def __init__(self, recognizer):
         super().__init__()
-        settings = getattr(recognizer, "metadata", {}).get("frames")
+        metadata = getattr(recognizer, "metadata", {})
+        settings = metadata.get("frames")
         if None in (settings, recognizer.frame_encoder, recognizer.class_names):
             raise ValueError(
                 "An export turns frames into activities: it needs a model with a frame encoder, "
@@ -51,7 +53,14 @@ class RecognizerSignatures(tf.Module):
         self.weights = [variable.value for variable in recognizer.variables]
         self.class_names = tf.constant(recognizer.class_names)
         self.state_sizes = [int(zeros.shape[1]) for zeros in recognizer.start(1)]
-        self.settings = settings_table({"class_names": recognizer.class_names, **settings})
+        own = {"class_names": recognizer.class_names, "scope": metadata.get("scope")}
+        statistics = recognizer.feature_statistics
+        if statistics is not None:
+            own["feature_statistics"] = {
+                "num_frames": statistics.num_frames,
+                "threshold": statistics.threshold,
+            }
+        self.settings = settings_table({**own, **settings})
 
     def signatures(self):
         """Dict from a signature's name to a function; batch first everywhere."""
@@ -75,6 +84,8 @@ class RecognizerSignatures(tf.Module):
             "classify": (self.classify_examples, [tf.TensorSpec([None], tf.string, name="inputs")]),
             "settings": (self.look_up, [tf.TensorSpec([None], tf.string, name="key")]),
         }
+        if self.parts.recognizer.feature_statistics is not None:
+            wanted["compare_features"] = (self.compare_features, wanted["classify_features"][1])
         if not self.state_sizes:  # a baseline carries nothing from frame to frame
             del wanted["step"]
         return {
@@ -117,6 +128,23 @@ class RecognizerSignatures(tf.Module):
         """Features `(B, T, F)` to all activities, the most probable first."""
         status, features = count_status(features, num_frames), features[:, :MAX_FRAMES]
         return {**self._best(self._read(features, num_frames), status), "status": status}
+
+    def compare_features(self, features, num_frames):
+        """Features `(B, T, F)` of RGB frames to the distance `(B,)` to the training videos."""
+        status, features = count_status(features, num_frames), features[:, :MAX_FRAMES]
+        statistics = self.parts.recognizer.feature_statistics
+        there = tf.sequence_mask(num_frames, tf.shape(features)[1], tf.float32)[..., None]
+        count = tf.cast(tf.maximum(num_frames, 1), tf.float32)[:, None]
+        mean = tf.reduce_sum(there * features, axis=1) / count  # (B, F)
+        variance = tf.reduce_sum(there * tf.square(features - mean[:, None]), axis=1) / count
+        summary = tf.concat([mean, tf.sqrt(variance)], axis=1)  # (B, 2 F)
+        scores = (summary - statistics.mean) / statistics.scale
+        score = tf.sqrt(tf.reduce_mean(tf.square(scores), axis=1))
+        norm = tf.maximum(tf.norm(mean, axis=1, keepdims=True), MIN_NORM)
+        cosines = tf.matmul(mean / norm, statistics.neighbors, transpose_b=True)  # (B, neighbors)
+        nearest = 1 - tf.reduce_max(cosines, axis=1)
+        distance = tf.reduce_max(tf.stack([score, nearest], axis=1) / statistics.usual, axis=1)
+        return {"distance": tf.where(status == STATUS[OK], distance, 0.0), "status": status}
 
     def step(self, frame, is_first, state):
         """Reads one more frame of each video; after a bad one the state is what it was."""

@@ -4,7 +4,11 @@ import math
 
 import tensorflow as tf
 
+from zoo.data.captions import tokenize_in_graph
 from zoo.serving.captioner_signatures import CaptionerSignatures
+from zoo.vocabulary import UNKNOWN
+
+HAS_WORD = r"(?s).*[\p{L}\p{N}].*"  # a letter or a digit, as `zoo.vocabulary.has_word`
 
 
 class RetrievalSignatures(CaptionerSignatures):
@@ -41,11 +45,24 @@ class RetrievalSignatures(CaptionerSignatures):
         }
 
     def prior(self, sentence):
-        """Log of the mean probability of each sentence over the preset's images."""
+        """What is known of each sentence `(B,)` without an image.
+
+        `log_prior` float32 `(B,)` is the log of its mean probability over the preset's images,
+        `num_known_words` int32 `(B,)` counts its words in the vocabulary, and `unknown_words`
+        string `(B,)` holds the others, separated by spaces. Punctuation is neither.
+        """
         images = tf.shape(self.prior_features)[0]
 
         def score(one):  # a sentence at a time: all at once would be gigabytes of logits
             log_prob = self.score_features(self.prior_features, tf.repeat(one, images))["log_prob"]
             return tf.reduce_logsumexp(log_prob) - math.log(self.prior_features.shape[0])
 
-        return {"log_prior": tf.map_fn(score, sentence, fn_output_signature=tf.float32)}
+        tokens = tokenize_in_graph(sentence)  # (B, words), ragged
+        words = tf.ragged.boolean_mask(tokens, tf.strings.regex_full_match(tokens, HAS_WORD))
+        is_unknown = tf.equal(self.word_ids.lookup(words), UNKNOWN)
+        unknown_words = tf.ragged.boolean_mask(words, is_unknown)
+        return {
+            "log_prior": tf.map_fn(score, sentence, fn_output_signature=tf.float32),
+            "num_known_words": tf.reduce_sum(tf.cast(~is_unknown, tf.int32), axis=1),
+            "unknown_words": tf.strings.reduce_join(unknown_words, axis=1, separator=" "),
+        }

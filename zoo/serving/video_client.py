@@ -7,8 +7,10 @@ import json
 import numpy as np
 
 from zoo.data.clip_stream import stream_clips
+from zoo.data.sampled_frames import sample_frames
 from zoo.data.segments import stream_segments
 from zoo.data.video_records import encode_jpeg, jpeg_frames
+from zoo.models.feature_statistics import TrainingDistance
 from zoo.serving.tensors import from_proto, to_proto
 
 OK = b"ok"
@@ -49,6 +51,38 @@ def classify_clips(predict, path):
             label.decode(): float(p) for label, p in zip(labels[0], probabilities[0], strict=True)
         }
         yield start, end, {name: said[name] for name in settings["class_names"]}
+
+
+def read_scope(predict):
+    """Asks a server what its recognizer is for; see `Client.scope`."""
+    return _settings(functools.partial(_ask, predict), ["scope"])["scope"]
+
+
+def compare_with_training(predict, path):
+    """Asks a server how unlike its training videos a video is; see `Client.compare_with_training`.
+
+    Args:
+        predict: As for `classify_clips`.
+        path: Path of the video.
+
+    Returns:
+        `TrainingDistance`, or None where the served model has no statistics.
+    """
+    ask = functools.partial(_ask, predict)
+    settings = _settings(ask, ["rate", "size", "feature_statistics"])
+    statistics = settings["feature_statistics"]
+    if statistics is None:
+        return None
+    frames = sample_frames(path, statistics["num_frames"], settings["rate"])
+    jpegs = [encode_jpeg(frame, settings["size"]) for frame in frames]
+    num_frames = np.array([len(jpegs)], np.int32)
+    video = {"frames": _strings([jpegs]), "num_frames": num_frames}
+    features, status = ask("features", video, ["features", "status"])
+    if status[0] != OK:
+        raise ValueError(f"The server cannot read {path}: {status[0].decode()}")
+    clip = {"features": features[:, : len(jpegs)], "num_frames": num_frames}
+    (distance,) = ask("compare_features", clip, ["distance"])
+    return TrainingDistance(float(distance[0]), statistics["threshold"])
 
 
 def describe_segments(predict, path, seconds):

@@ -137,6 +137,12 @@ def test_without_options_each_shot_is_described_as_it_is_found(clips, tmp_path, 
     assert code == 0 and not err and result["described"] == f"{CAPTIONER}: {method}"
     assert [(s["start"], s["end"]) for s in result["segments"]] == [(0, 3), (3, 6)]
     assert all(s["sentence"] and s["log_prob"] < 0 for s in result["segments"])
+    # Here the frames of a shot are all the same: so is what both ways say of them.
+    code, out, err = run(capsys, "--pooling", "middle", "--json", film)
+    (middle,) = json.loads(out)
+    assert middle["described"] == f"{CAPTIONER}: the middle frame of each shot"
+    for one, other in zip(result["segments"], middle["segments"], strict=True):
+        assert one["sentence"] == other["sentence"]
 
 
 def test_short_video_gets_one_sentence_and_a_long_one_several(model, tmp_path, capsys):
@@ -177,6 +183,7 @@ def test_what_cannot_be_asked_is_refused_with_the_way_out(clips, tmp_path, capsy
         (["--segments", "often", clips[1]], "such as 4s"),
         (["--srt", "a.srt", clips[0], clips[1]], "one video at a time"),
         (["--tls-root", "a.pem", clips[1]], "goes with --server"),
+        (["--pooling", "middle", "--model", "x", clips[1]], "goes with a captioner"),
     ):
         code, _, err = run(capsys, *arguments)
         assert code in (1, 2) and complaint in err

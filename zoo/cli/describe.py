@@ -19,8 +19,7 @@ def add_parser(commands):
     model.add_argument(
         "--captioner",
         metavar="PRESET",
-        help="a captioner of photographs, which describes the mean of the features of the frames "
-        f"of each shot; default: {CAPTIONER}",
+        help=f"a captioner of photographs, which describes each shot; default: {CAPTIONER}",
     )
     model.add_argument(
         "--server", metavar="HOST:PORT", help="ask a model server (gRPC) instead of loading a model"
@@ -33,6 +32,13 @@ def add_parser(commands):
         help="length of the part that a sentence describes, such as 4s; default: a captioner "
         "describes each shot, at most about 10 seconds long; --model and --server describe a video "
         "of up to 20 seconds in one sentence, and each 10 seconds of a longer one",
+    )
+    p.add_argument(
+        "--pooling",
+        choices=("mean", "middle"),
+        default="mean",
+        help="what a captioner describes: the mean of the features of the frames, or the middle "
+        "frame",
     )
     p.add_argument("--srt", metavar="FILE", help="also write the sentences as subtitles; one video")
     p.add_argument("--json", action="store_true", help="for scripts")
@@ -56,6 +62,8 @@ def _check(parser, options):
         parser.error("--srt takes one video at a time")
     if options.tls_root and not options.server:
         parser.error("--tls-root goes with --server")
+    if options.pooling != "mean" and (options.model or options.server):
+        parser.error("--pooling goes with a captioner, not with --model or --server")
 
 
 def run(options):
@@ -119,7 +127,7 @@ def _open_describer(options):
         return _open_server(options)
     if options.model:
         return _open_model(options.model, options.segments)
-    return _open_captioner(options.captioner or CAPTIONER, options.segments)
+    return _open_captioner(options)
 
 
 @contextlib.contextmanager
@@ -139,16 +147,17 @@ def _open_model(name, seconds):
 
 
 @contextlib.contextmanager
-def _open_captioner(name, seconds):
+def _open_captioner(options):
     from zoo.inference.describe_video import ShotCaptioner
     from zoo.models.captioner import LRCNCaptioner
     from zoo.presets import from_run
 
+    name = options.captioner or CAPTIONER
     captioner = from_run(name)
     if not isinstance(captioner, LRCNCaptioner) or captioner.image_encoder is None:
         raise ValueError(f"{name} is no captioner of photographs: `lrcn presets` lists them.")
-    captioner = ShotCaptioner(captioner)
-    yield captioner.describe, name, captioner.method(seconds)
+    captioner = ShotCaptioner(captioner, options.pooling)
+    yield captioner.describe, name, captioner.method(options.segments)
 
 
 @contextlib.contextmanager

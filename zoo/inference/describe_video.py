@@ -32,7 +32,7 @@ class ShotCaptioner:
         captioner: `LRCNCaptioner` with an image encoder and a vocabulary.
         pooling: `"mean"`: the decoder gets the mean of the features of the frames of a shot, the
             transfer from photographs of Venugopalan et al. `"middle"`: the features of the middle
-            frame.
+            one of the sampled frames.
 
     Raises:
         ValueError: If the pooling is unknown.

@@ -79,7 +79,7 @@ def from_preset(preset, task=None):
     Example:
 
     ```python
-    captioner = zoo.from_preset("lrcn_captioner_efficientnet_lite0_flickr8k")
+    captioner = zoo.from_preset("lrcn_captioner_efficientnet_lite2_flickr8k_coco")
     sentences = captioner.caption(images)
     ```
     """

@@ -2,7 +2,9 @@
 
 import argparse
 
-CAPTIONER = "lrcn_captioner_efficientnet_lite0_flickr8k"  # the model that describes photographs
+CAPTIONER = (
+    "lrcn_captioner_efficientnet_lite2_flickr8k_coco"  # the model that describes photographs
+)
 
 # The one that names activities: it tells fights from none, nothing else.
 RECOGNIZER = "lrcn_activity_efficientnet_lite0_fights"

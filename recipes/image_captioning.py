@@ -163,9 +163,10 @@ def train_on(strategy, options, run):
         patience, seconds = options.patience, options.checkpoint_seconds
         return fit_stage(run, stage, model, batches, epochs, score, first_score, patience, seconds)
 
-    decoding = {"beam_size": 5, "length_penalty": options.length_penalty}
-    if options.no_repeat_ngram:
-        decoding["no_repeat_ngram"] = options.no_repeat_ngram
+    decoding = {"beam_size": 5, "length_penalty": 0.0}
+    if source is not None:
+        decoding |= source.metadata.get("decoding", {})
+    decoding |= given_decoding(options)
 
     def dev_scores():
         """CIDEr of each dev set; their mean comes first, and it decides."""
@@ -279,6 +280,12 @@ def train_on(strategy, options, run):
     for photos in held_out.values():
         photos.encode_again(captioner.image_encoder, cache)
     metrics = evaluate_sets(captioner, held_out, decoding, run / "metrics.json")
+    try:
+        fit_of_confidence = fit_confidence(captioner, held_out, options.seed)
+        captioner.confidence = fit_of_confidence.confidence
+        write_confidence_report(fit_of_confidence, run / "confidence.json")
+    except ValueError as error:
+        print(f"The captions of this model have no confidence: {error}", file=sys.stderr)
     chosen = np.random.default_rng(options.seed).permutation(len(seen.paths))[:PRIOR_IMAGES]
     chosen, size = [seen.paths[i] for i in chosen], captioner.image_encoder.input_shape[1]
     captioner.prior_features = encode_images(captioner.image_encoder, chosen, size, cache)[0][:, 0]
@@ -374,19 +381,23 @@ def evaluate(options):
     beside = options.model if pathlib.Path(options.model, "model").exists() else options.out
     cache = options.cache or pathlib.Path(beside).parent / "features"
     photo_sets = {n: photographs(e, captioner.image_encoder, cache) for n, e in splits.items()}
-    decoding = dict(captioner.metadata.get("decoding", {}))
-    if options.beam is not None:
-        decoding["beam_size"] = options.beam
-    if options.length_penalty is not None:
-        decoding["length_penalty"] = options.length_penalty
-    if options.no_repeat_ngram is not None:
-        decoding["no_repeat_ngram"] = options.no_repeat_ngram
+    decoding = {**captioner.metadata.get("decoding", {}), **given_decoding(options)}
     if options.samples is not None:
         for name in ("beam_size", "length_penalty"):
             decoding.pop(name, None)
         decoding |= {"num_samples": options.samples, "temperature": options.temperature}
     metrics = evaluate_sets(captioner, photo_sets, decoding, options.out)
     print(json.dumps(metrics, indent=1))
+
+
+def given_decoding(options):
+    """Returns the decoding settings that the command line names."""
+    given = {
+        "beam_size": options.beam,
+        "length_penalty": options.length_penalty,
+        "no_repeat_ngram": options.no_repeat_ngram,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def confidence(options):
@@ -507,6 +518,17 @@ def compile_teaching(model, options, rate, batches, paper_clipnorm):
     )
 
 
+def add_decoding(parser):
+    """Adds the options of the beam search; without them a preset's own settings are used."""
+    parser.add_argument("--beam", type=int, metavar="N", help="beams; default: 5, or the preset's")
+    parser.add_argument(
+        "--length-penalty", type=float, metavar="P", help="default: 0, or the preset's"
+    )
+    parser.add_argument(
+        "--no-repeat-ngram", type=int, metavar="N", help="no run of N words appears twice"
+    )
+
+
 def parse(arguments):
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -590,10 +612,7 @@ def parse(arguments):
     p.add_argument("--cider-epochs", type=int, default=10, help="of stage 3, CIDEr")
     p.add_argument("--cider-rate", type=float, default=1e-4)
     p.add_argument("--patience", type=int, help="stop a stage after so many epochs without gain")
-    p.add_argument("--length-penalty", type=float, default=0.0, help="of the captions")
-    p.add_argument(
-        "--no-repeat-ngram", type=int, default=0, metavar="N", help="no N words appear twice"
-    )
+    add_decoding(p)
     p.add_argument("--seed", type=int, default=1)
     training.add_arguments(p)
     p.add_argument("--checkpoint-seconds", type=float, default=120)
@@ -604,9 +623,7 @@ def parse(arguments):
     p.add_argument("--model", required=True, help="run, preset's folder or preset's name")
     p.add_argument("--split", default="dev", choices=["train", "dev", "val", "test"])
     p.add_argument("--out", required=True, metavar="metrics.json")
-    p.add_argument("--beam", type=int)
-    p.add_argument("--length-penalty", type=float)
-    p.add_argument("--no-repeat-ngram", type=int, metavar="N")
+    add_decoding(p)
     p.add_argument(
         "--samples", type=int, metavar="N", help="the most likely of N samples, instead of a beam"
     )

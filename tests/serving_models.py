@@ -31,6 +31,7 @@ from zoo import (
     semantic_role_recognizer,
 )
 from zoo.models.backbones import image_encoder
+from zoo.models.confidence import CaptionConfidence
 from zoo.serving.export import export
 from zoo.serving.servable import Servable
 from zoo.serving.server import Server
@@ -121,8 +122,7 @@ def write_toy(saved_models, version=1, factor=2.0, name="toy"):
     return aside.rename(base / str(version))
 
 
-@functools.cache
-def tiny_captioner():
+def make_captioner():
     keras.utils.set_random_seed(3)
     network = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(6, 3, strides=4)])
     captioner = lrcn_captioner(image_encoder(network, (1 / 255, 0.0)), len(WORDS), lstm_units=8)
@@ -133,10 +133,39 @@ def tiny_captioner():
 
 
 @functools.cache
+def tiny_captioner():
+    """Of pictures of 16 pixels; 8 units."""
+    return make_captioner()
+
+
+@functools.cache
+def confident_captioner():
+    """`tiny_captioner` with a confidence; some of its captions are unsure."""
+    captioner = make_captioner()
+    captioner.confidence = CaptionConfidence(
+        quantities=["log_prob_per_word", "weighted_gain_per_word", "feature_distance"],
+        means=[-1.65, 0.03, -2.0],
+        scales=[0.15, 0.06, 1.0],
+        weights=[1.2, 0.5, -0.2],
+        bias=0.1,
+        threshold=0.45,
+    )
+    return captioner
+
+
+@functools.cache
 def captioner_export():
     """Folder with an exported captioner of 16 pixels and 8 units."""
     saved_models = folder_for_this_run()
     export(tiny_captioner(), saved_models, card="# Tiny")
+    return saved_models
+
+
+@functools.cache
+def confident_export():
+    """Folder with an exported `confident_captioner`."""
+    saved_models = folder_for_this_run()
+    export(confident_captioner(), saved_models, card="# Tiny")
     return saved_models
 
 

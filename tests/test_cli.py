@@ -13,7 +13,14 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from serving_models import LOOPBACK, make_certificate, running, tiny_captioner
+from serving_models import (
+    LOOPBACK,
+    confident_captioner,
+    confident_export,
+    make_certificate,
+    running,
+    tiny_captioner,
+)
 
 import zoo.serving
 from zoo import cli
@@ -28,6 +35,14 @@ from zoo.serving.process import serving
 def preset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("preset") / "tiny"
     save_to_preset(tiny_captioner(), folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def confident_preset(tmp_path_factory):
+    """A preset with a confidence; the caption of one picture is unsure."""
+    folder = tmp_path_factory.mktemp("confident") / "tiny"
+    save_to_preset(confident_captioner(), folder)
     return str(folder)
 
 
@@ -130,6 +145,61 @@ def test_html_page_shows_pictures_and_captions(preset, pictures, tmp_path, capsy
     captions = [line[9:].strip() for line in out.splitlines() if line.startswith(" ")]
     text = page.read_text()
     assert text.count("data:image/jpeg") == 2 and all(caption in text for caption in captions)
+
+
+def test_unsure_captions_are_marked_with_their_confidence(confident_preset, pictures, capsys):
+    asked = ["caption", "--model", confident_preset, "--n-best", 3, pictures]
+    _, out, _ = run(capsys, *asked)
+    results = json.loads(run(capsys, *asked, "--json")[1])
+    threshold = confident_captioner().confidence.threshold
+    captions = [caption for result in results for caption in result["captions"]]
+    for caption in captions:
+        assert 0 < caption["confidence"] < 1
+        assert caption["unsure"] == (caption["confidence"] < threshold)
+    assert {caption["unsure"] for caption in captions} == {True, False}
+    lines = [line for line in out.splitlines() if line.startswith(" ")]
+    for line, caption in zip(lines, captions, strict=True):
+        mark = " (unsure)" if caption["unsure"] else ""
+        percent = f"{caption['confidence'] * 100:.0f} %"
+        assert line.split(None, 1)[1] == f"{percent}  {caption['caption']}{mark}"
+
+
+def test_one_caption_has_the_confidence_that_it_has_among_three(confident_preset, pictures, capsys):
+    asked = ["caption", "--model", confident_preset, "--json", pictures]
+    one = json.loads(run(capsys, *asked)[1])
+    three = json.loads(run(capsys, *asked, "--n-best", 3)[1])
+    for ours, theirs in zip(one, three, strict=True):
+        (best,) = ours["captions"]
+        assert best["caption"] == theirs["captions"][0]["caption"]
+        assert best["confidence"] == pytest.approx(theirs["captions"][0]["confidence"], abs=1e-5)
+
+
+def test_a_model_without_confidence_prints_and_writes_as_before(preset, pictures, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    _, out, _ = run(capsys, "caption", "--model", preset, pictures, "--html", page)
+    assert "unsure" not in out and "%" not in out
+    assert "(unsure)" not in page.read_text() and "confidence" not in page.read_text()
+    for result in json.loads(run(capsys, "caption", "--model", preset, pictures, "--json")[1]):
+        assert result["captions"][0].keys() == {"caption", "log_prob", "word_log_probs"}
+
+
+def test_a_server_marks_unsure_captions_as_the_model_does(
+    confident_preset, pictures, tmp_path, capsys
+):
+    asked = ["caption", "--n-best", 3, pictures]
+    pages = [tmp_path / "local.html", tmp_path / "served.html"]
+    with running(confident_export()) as server:
+        address = f"{LOOPBACK}:{server.port}"
+        served = run(capsys, *asked, "--server", address, "--html", pages[1])
+        results = json.loads(run(capsys, *asked, "--server", address, "--json")[1])
+    local = run(capsys, *asked, "--model", confident_preset, "--html", pages[0])
+    assert served[1] == local[1] and "(unsure)" in local[1]
+    text = pages[0].read_text()
+    assert pages[1].read_text() == text
+    assert 'class="first unsure"' in text or 'class="more unsure"' in text
+    assert "log-probability" in text and ", confidence " in text
+    keys = {"caption", "log_prob", "confidence", "unsure"}
+    assert all(caption.keys() == keys for result in results for caption in result["captions"])
 
 
 def test_presets_lists_names_and_scores(capsys):

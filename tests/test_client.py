@@ -17,6 +17,8 @@ from PIL import Image
 from serving_models import (
     LOOPBACK,
     captioner_export,
+    confident_captioner,
+    confident_export,
     make_certificate,
     running,
     tiny_captioner,
@@ -68,6 +70,27 @@ def test_captions_are_the_models_own(client, pictures):
         assert answer.captions == words
         np.testing.assert_allclose(answer.log_probs, np.asarray(expected[1])[row], atol=1e-4)
     assert [a.captions for a in client.caption(pictures)] == [a.captions[:1] for a in answers]
+
+
+def test_confidences_are_the_models_own(pictures):
+    model = confident_captioner()
+    expected = model.caption_candidates(arrays(pictures), BeamSearch(beam_size=5, n_best=3))
+    with (
+        running(confident_export()) as server,
+        Client(f"{LOOPBACK}:{server.port}", timeout=30) as client,
+    ):
+        answers = client.caption([*pictures, b"no picture"], n_best=2)
+    for answer, row in zip(answers[:-1], expected, strict=True):
+        confidences = [candidate.confidence for candidate in row[:2]]
+        np.testing.assert_allclose(answer.confidences, confidences, atol=1e-5)
+        assert answer.unsure == [value < model.confidence.threshold for value in confidences]
+    assert (answers[-1].confidences, answers[-1].unsure) == ([], [])
+
+
+def test_a_model_without_confidence_answers_without(client, pictures):
+    for answer in client.caption(pictures, n_best=3):
+        assert len(answer.captions) == 3
+        assert answer.confidences is None and answer.unsure is None
 
 
 def test_scores_are_the_models_own(client, pictures):

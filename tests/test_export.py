@@ -10,6 +10,8 @@ from google.protobuf import text_format
 from served_pictures import BAD, GOOD, library_images
 from serving_models import (
     captioner_export,
+    confident_captioner,
+    confident_export,
     describer_export,
     recognizer_export,
     tiny_captioner,
@@ -58,6 +60,30 @@ def test_served_caption_is_the_local_caption(captioner, served):
     np.testing.assert_array_equal(answer["caption"], answer["captions"][:, 0])
     np.testing.assert_allclose(answer["log_prob"], answer["log_probs"][:, 0])
     assert set(answer["status"].numpy()) == {b"ok"}
+
+
+def test_served_confidence_is_the_local_confidence(served):
+    captioner = confident_captioner()
+    (version,) = confident_export().glob("*/1")
+    answer = tf.saved_model.load(str(version)).signatures["serving_default"](
+        image_bytes=tf.constant([*GOOD, BAD["damaged"]])
+    )
+    local = captioner.caption_candidates(library_images(GOOD, captioner), BeamSearch(5, n_best=3))
+    expected = np.array([[candidate.confidence for candidate in row] for row in local])
+    confidences = answer["confidences"].numpy()
+    assert confidences.dtype == np.float32 and np.ptp(expected) > 0.5
+    np.testing.assert_allclose(confidences[:-1], expected, atol=1e-5)
+    np.testing.assert_array_equal(answer["confidence"], confidences[:, 0])
+    unsure = expected < captioner.confidence.threshold
+    np.testing.assert_array_equal(answer["unsure"][:-1], unsure)
+    assert unsure.any() and not unsure.all()
+    assert not confidences[-1].any() and not answer["unsure"][-1].numpy().any()
+    # All else is answered as without a confidence.
+    plain = served["serving_default"](image_bytes=tf.constant([*GOOD, BAD["damaged"]]))
+    assert set(plain) == {"caption", "captions", "log_prob", "log_probs", "status"}
+    assert set(answer) == {*plain, "confidence", "confidences", "unsure"}
+    np.testing.assert_array_equal(answer["captions"], plain["captions"])
+    np.testing.assert_allclose(answer["log_probs"], plain["log_probs"], atol=1e-6)
 
 
 def test_served_score_is_the_local_score(captioner, served):
@@ -118,7 +144,7 @@ def test_a_sampled_sentence_depends_on_its_own_seed_only(served):
 @pytest.mark.parametrize(
     ("folder", "ops_file", "signatures"),
     [
-        (captioner_export, "served_ops.txt", SIGNATURES),
+        (confident_export, "served_ops.txt", SIGNATURES),
         (recognizer_export, "served_ops_recognizer.txt", OF_RECOGNIZER),
         (describer_export, "served_ops_describer.txt", OF_DESCRIBER),
     ],

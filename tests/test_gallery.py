@@ -76,6 +76,47 @@ def test_page_shows_pictures_and_lines_in_order(tmp_path, photo):
     assert kinds == ["intro", "first", "more", "note", "first"]
 
 
+def test_unsure_lines_are_greyed_and_say_so_in_words(tmp_path, photo):
+    pictures = [
+        Picture(photo("1.jpg"), ["a dog", "a cat"], "CIDEr 1.20", [False, True]),
+        Picture(photo("2.jpg"), ["a <cow>", "a cup"], unsure=[True, False]),
+        Picture(photo("3.jpg"), ["a house"]),
+    ]
+    page = written(tmp_path, pictures)
+    reader = Reader(page)
+    shown = [line for line in reader.text.split("\n") if line][-6:]
+    assert shown == [
+        "a dog",
+        "a cat (unsure)",
+        "CIDEr 1.20",
+        "a <cow> (unsure)",
+        "a cup",
+        "a house",
+    ]
+    kinds = [attributes.get("class") for attributes in reader.all("p")]
+    assert kinds == ["first", "more unsure", "note", "first unsure", "more", "first"]
+    assert ".unsure { color: var(--soft) }" in page
+
+
+def luminance(color):
+    """Relative luminance of `#rgb` or `#rrggbb`, as WCAG 2 defines it."""
+    digits = color.lstrip("#")
+    digits = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits
+    channels = np.array([int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)])
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def test_grey_text_has_enough_contrast_on_light_and_dark_pages(tmp_path):
+    page = written(tmp_path, [])
+    themes = re.findall(r":root \{ (.*?) \}", page)
+    assert len(themes) == 2
+    for theme in themes:
+        colors = dict(re.findall(r"--(\w+): (#\w+)", theme))
+        darker, lighter = sorted(luminance(colors[name]) for name in ("soft", "card"))
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5  # WCAG 2, level AA
+
+
 def test_hostile_text_is_shown_and_not_obeyed(tmp_path, photo):
     name = HOSTILE.replace("/", "_")
     pictures = [
@@ -170,6 +211,11 @@ def test_a_failed_page_leaves_the_old_one(tmp_path, photo):
         write_gallery(tmp_path / "page.html", "t", broken())
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == old
     assert sorted(os.listdir(tmp_path)) == ["page.html", "photo.jpg"]
+
+
+def test_a_mark_for_each_line_is_needed(tmp_path, photo):
+    with pytest.raises(ValueError, match="shorter"):
+        written(tmp_path, [Picture(photo(), ["a man", "a dog"], unsure=[True])])
 
 
 def test_lines_that_are_one_string_are_refused(tmp_path, photo):

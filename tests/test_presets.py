@@ -16,11 +16,13 @@ from keras import layers
 import zoo
 from zoo import lrcn_captioner, lrcn_video_describer, presets, semantic_role_recognizer
 from zoo.decoding import BeamSearch
+from zoo.models.confidence import CaptionConfidence
 from zoo.models.feature_statistics import FeatureStatistics
-from zoo.presets import from_preset, save_to_preset
+from zoo.presets import from_preset, save_confidence, save_to_preset
 from zoo.vocabulary import Vocabulary
 
 WORDS = ["<eos>", "<unk>", "a", "dog", "caf\u00e9"]
+CONFIDENCE = CaptionConfidence(["largest_gain"], [0.1], [0.2], [0.7], bias=-0.3, threshold=0.4)
 IMAGES = np.random.default_rng(0).uniform(0, 255, (3, 4, 4, 3)).astype("float32")
 
 
@@ -280,6 +282,64 @@ def test_a_preset_decodes_as_it_was_scored(captioner, tmp_path):
     decoding = {"beam_size": 4, "length_penalty": 0.7}
     save_to_preset(captioner, tmp_path / "tiny", {"decoding": decoding})
     assert from_preset(tmp_path / "tiny").sampler == BeamSearch(**decoding)
+
+
+def test_a_fitted_confidence_comes_back_with_the_preset(captioner, tmp_path):
+    captioner.confidence = CONFIDENCE
+    try:
+        save_to_preset(captioner, tmp_path / "tiny", {"data": "made up"})
+    finally:
+        captioner.confidence = None
+    loaded = from_preset(tmp_path / "tiny")
+    assert loaded.confidence == CONFIDENCE
+    assert loaded.metadata["confidence"] == CONFIDENCE.get_config()
+    save_to_preset(loaded, tmp_path / "again", loaded.metadata)
+    assert from_preset(tmp_path / "again").confidence == CONFIDENCE
+    (best,), *_ = loaded.caption_candidates(IMAGES)
+    assert 0 < best.confidence < 1
+    # Other weights: what was fitted to the old ones does not stay by accident.
+    loaded.confidence = None
+    save_to_preset(loaded, tmp_path / "again", loaded.metadata)
+    assert "confidence" not in from_preset(tmp_path / "again").metadata
+
+
+def test_a_preset_without_confidence_loads_as_before(saved):
+    loaded = from_preset(saved)
+    assert loaded.confidence is None and "confidence" not in loaded.metadata
+    assert [row[0].confidence for row in loaded.caption_candidates(IMAGES)] == [None] * 3
+
+
+def test_saving_a_confidence_changes_the_metadata_alone(broken):
+    before = content(broken)
+    metadata = json.loads(before["metadata.json"])
+    assert save_confidence(broken, CONFIDENCE) == broken / "metadata.json"
+    after = content(broken)
+    assert json.loads(after.pop("metadata.json")) == {
+        **metadata,
+        "confidence": CONFIDENCE.get_config(),
+    }
+    del before["metadata.json"]
+    assert after == before
+    assert from_preset(broken).confidence == CONFIDENCE
+
+
+def test_the_confidence_of_a_run_goes_into_its_model(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "run" / "model")
+    save_confidence(tmp_path / "run", CONFIDENCE)
+    assert presets.from_run(tmp_path / "run").confidence == CONFIDENCE
+
+
+def test_only_a_captioner_has_a_confidence(recognizer, tmp_path):
+    save_to_preset(recognizer, tmp_path / "mine")
+    with pytest.raises(ValueError, match="preset for image_captioning. Received: .*semantic_roles"):
+        save_confidence(tmp_path / "mine", CONFIDENCE)
+
+
+@pytest.mark.parametrize("damaged", [{"threshold": 2}, {"bias": None}, {"slope": 1.0}])
+def test_a_damaged_confidence_is_a_clear_error(broken, damaged):
+    edit(broken, confidence=CONFIDENCE.get_config() | damaged)
+    with pytest.raises(ValueError, match=r"metadata\.json, confidence: "):
+        from_preset(broken)
 
 
 def test_unknown_decoding_is_a_clear_error(captioner, tmp_path):

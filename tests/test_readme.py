@@ -14,6 +14,7 @@ from PIL import Image
 from serving_models import (
     LOOPBACK,
     captioner_export,
+    confident_export,
     describer_export,
     recognizer_export,
     retrieval_export,
@@ -112,7 +113,7 @@ SIZES = {"B": -1, "T": -1, "N": -1, "F": 6, "K": 3, "S": 16, "R": 2}
 @pytest.mark.parametrize(
     ("head", "folder"),
     [
-        ("| signature |", captioner_export),
+        ("| signature |", confident_export),
         ("| signature of recognisers |", recognizer_export),
         ("| signature for retrieval |", retrieval_export),
         ("| signature of describers |", describer_export),

@@ -574,3 +574,8 @@ def test_an_unknown_error_stays_an_error():
 
     with pytest.raises(tf.errors.UnknownError):
         training.run_command(argparse.Namespace(command=command))
+
+
+def test_a_schedule_of_no_batches_can_be_built():
+    optimizer = cosine_adam(0.01, 0)
+    assert float(optimizer.learning_rate) == pytest.approx(0.01)

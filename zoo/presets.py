@@ -149,6 +149,21 @@ def from_preset(preset, task=None):
     return model
 
 
+def read_metadata(preset):
+    """Reads what a preset says about itself, without loading the model.
+
+    Args:
+        preset: Name or folder of a preset.
+
+    Returns:
+        Dict with `task`, `data`, `scores`, `scope`, ...
+
+    Raises:
+        ValueError: If there is no such preset, or its folder is incomplete.
+    """
+    return _read_json(_find(preset), "metadata.json")
+
+
 def from_run(name, task=None):
     """Loads a preset by name or folder, as `from_preset` does, or the model of a recipe's run."""
     return from_preset(_preset_of_run(name), task)

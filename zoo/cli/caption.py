@@ -6,7 +6,7 @@ import json
 import pathlib
 
 from zoo.cli.arguments import CAPTIONER, positive
-from zoo.cli.results import print_results, write_page
+from zoo.cli.results import describe_model, print_results, write_page
 
 BATCH_SIZE = 32  # photographs at once
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png"}
@@ -50,8 +50,15 @@ def run(options):
     else:
         print_results(results)
     if options.html:
-        write_page(results, options.html)
+        write_page(results, options.html, _describe_source(options))
     return 0 if any("captions" in result for result in results) else 1
+
+
+def _describe_source(options):
+    """Returns a line that names what wrote the captions."""
+    if options.server:
+        return f"Captions by the server {options.server}."
+    return describe_model(options.model or CAPTIONER)
 
 
 def caption_files(preset, paths, beam_size=None, n_best=1):

@@ -11,7 +11,7 @@ import sys
 
 from zoo.cli.arguments import CAPTIONER
 from zoo.cli.caption import ask_server
-from zoo.cli.results import print_results, write_page
+from zoo.cli.results import describe_model, print_results, write_page
 from zoo.cli.serve import import_server
 
 FOLDER = pathlib.Path("demo")
@@ -35,6 +35,8 @@ def run(options):
     import_server()  # what is missing shows before the work begins
     from zoo.serving.export import export_preset
 
+    about = describe_model(options.model)
+    print(about, flush=True)
     print(f"Exporting {options.model}", flush=True)
     version = pathlib.Path(export_preset(options.model, SAVED_MODELS))
     for earlier in version.parent.iterdir():
@@ -46,7 +48,7 @@ def run(options):
         results = ask_server(address, paths, n_best=3)
         print_results(results)
     print("The server has stopped.", flush=True)
-    write_page(results, options.html)
+    write_page(results, options.html, about)
     return 0
 
 

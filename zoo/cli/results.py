@@ -20,8 +20,14 @@ def print_results(results):
             print(_line(caption))
 
 
-def write_page(results, path):
-    """Writes pictures and captions as a page to look at."""
+def write_page(results, path, intro=""):
+    """Writes photographs and captions as an HTML page.
+
+    Args:
+        results: List of results, see above.
+        path: HTML file to write.
+        intro: Text below the title, such as what `describe_model` returns; or empty.
+    """
     from zoo.gallery import Picture, write_gallery
 
     pictures = []
@@ -33,8 +39,21 @@ def write_page(results, path):
         pictures.append(Picture(result["file"], lines, note, unsure))
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_gallery(path, "Photographs and their captions", pictures)
+    write_gallery(path, "Photographs and their captions", pictures, intro)
     print(f"Pictures and captions: {path.resolve()}", file=sys.stderr)
+
+
+def describe_model(preset):
+    """Returns the name of a preset and its scope in one line, for people who see its answers.
+
+    Args:
+        preset: Name or folder of a preset.
+    """
+    from zoo.presets import read_metadata
+
+    scope = read_metadata(preset).get("scope")
+    name = pathlib.Path(preset).name
+    return f"Model: {name}. {scope}" if scope else f"Model: {name}."
 
 
 def _line(caption):

@@ -15,7 +15,7 @@ from zoo.decoding.sampling import invert, write
 from zoo.models.confidence import caption_quantities
 from zoo.models.sentences import MAX_WORDS
 from zoo.serving.pictures import STATUS, a_picture, encode_pictures
-from zoo.serving.sentences import CONSTRAINTS, best_sentences, sampler_of, sentences, spoken
+from zoo.serving.sentences import best_sentences, sampler_of, sentences, spoken
 from zoo.vocabulary import UNKNOWN
 
 
@@ -45,6 +45,7 @@ class CaptionerSignatures(tf.Module):
             encoder=captioner.image_encoder,
             decoder=captioner.decoder,
             vocabulary=captioner.vocabulary,
+            constraints=captioner.constraints,
             confidence=captioner.confidence,
         )
         # What it finds from here: the variables that the functions use.
@@ -97,7 +98,9 @@ class CaptionerSignatures(tf.Module):
     def caption(self, image_bytes):
         """`image_bytes` string `(B,)` to the best sentences, best first."""
         features, status = self._look(image_bytes)
-        decoded = self.parts.decoder.search(features, self.sampler, MAX_WORDS, CONSTRAINTS)
+        decoded = self.parts.decoder.search(
+            features, self.sampler, MAX_WORDS, self.parts.constraints
+        )
         good = status == OK
         return {
             **best_sentences(self.words, decoded, good),
@@ -121,7 +124,9 @@ class CaptionerSignatures(tf.Module):
             return invert(logits, tf.gather(uniforms, position, axis=1), temperature, top_p=top_p)
 
         rows, state = tf.shape(image_bytes)[0], self.parts.decoder.start(features)
-        decoded = write(self.parts.decoder.step, state, rows, MAX_WORDS, CONSTRAINTS, choose)
+        decoded = write(
+            self.parts.decoder.step, state, rows, MAX_WORDS, self.parts.constraints, choose
+        )
         good = status == OK
         return {
             "caption": tf.where(good, sentences(self.words, decoded.token_ids), ""),

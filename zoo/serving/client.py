@@ -15,8 +15,6 @@ import grpc
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from zoo.vocabulary import has_word
-
 MAX_MESSAGE_BYTES = 32 * 2**20  # the limit of `lrcn serve`; the stock server takes more
 BATCH_SIZE = 32  # rows of a request
 BACKOFF_SECONDS = 0.1  # before the second try; doubled before each further one
@@ -227,7 +225,7 @@ class Client:
             ValueError: If the sentence has no word that the model knows. `unknown_words` lists
                 those that it does not.
         """
-        if not has_word(sentence):
+        if not _has_word(sentence):
             raise ValueError(f"Expected a sentence with at least one word. Received: {sentence!r}")
         model, found = "lrcn_retrieval", [None] * len(images)
         answers = self._ask("features", images, {}, ["features", "status"], model)
@@ -473,3 +471,8 @@ def _rows(tensor, rows):
     values = fields.get(tensor.dtype, tensor.float_val)
     per_row = len(values) // rows
     return [values[i * per_row : (i + 1) * per_row] for i in range(rows)]
+
+
+def _has_word(sentence):
+    """Whether a sentence has a letter or a digit, as `zoo.vocabulary.has_word` tells."""
+    return any(map(str.isalnum, sentence))

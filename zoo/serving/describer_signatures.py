@@ -19,7 +19,7 @@ from zoo.serving.frames import (
     settings_table,
 )
 from zoo.serving.pictures import STATUS, a_picture
-from zoo.serving.sentences import CONSTRAINTS, best_sentences, sampler_of, spoken
+from zoo.serving.sentences import best_sentences, sampler_of, spoken
 
 
 class DescriberSignatures(tf.Module):
@@ -140,7 +140,7 @@ class DescriberSignatures(tf.Module):
         """Sentences from features, none in a bad row."""
         describer = self.parts.describer
         seen = describer.read(*self._at_least_one(features, num_frames))
-        decoded = describer.decoder.search(seen, self.sampler, MAX_WORDS, CONSTRAINTS)
+        decoded = describer.decoder.search(seen, self.sampler, MAX_WORDS, describer.constraints)
         return best_sentences(self.words, decoded, status == STATUS[OK])
 
     @staticmethod

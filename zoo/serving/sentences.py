@@ -1,18 +1,15 @@
 """What the signatures of all models that write share: from token ids to sentences, in the graph."""
 
+import dataclasses
+
 import tensorflow as tf
 
-from zoo.decoding import BeamSearch, Constraints
-from zoo.vocabulary import UNKNOWN
-
 N_BEST = 3  # sentences in an answer
-CONSTRAINTS = Constraints(forbidden_ids=(UNKNOWN,))
 
 
 def sampler_of(model):
-    """The beam search with which a model was scored, as its `metadata` says; some best of it."""
-    decoding = {"beam_size": 5, **getattr(model, "metadata", {}).get("decoding", {})}
-    return BeamSearch(**decoding, n_best=min(N_BEST, decoding["beam_size"]))
+    """Returns the beam search of a model, with up to three sentences an answer."""
+    return dataclasses.replace(model.sampler, n_best=min(N_BEST, model.sampler.beam_size))
 
 
 def spoken(words):

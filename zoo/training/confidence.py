@@ -44,12 +44,12 @@ class ConfidenceFit(NamedTuple):
 class _Captions(NamedTuple):
     """The best caption of each image: quantities `(images, quantities)`, and whether it is right.
 
-    `name_of_set` is the name of each image's data set, `(images,)`.
+    `set_numbers` are the places of the images' data sets in `photos`, `(images,)`.
     """
 
     quantities: np.ndarray
     is_right: np.ndarray
-    name_of_set: np.ndarray
+    set_numbers: np.ndarray
 
 
 def fit_confidence(captioner, photos, seed=0, threshold=THRESHOLD):
@@ -92,7 +92,7 @@ def fit_confidence(captioner, photos, seed=0, threshold=THRESHOLD):
         judged[halves == half] = _confidences(fitted, captions.quantities[halves == half])
 
     confidence = _fit(captions, np.full(len(halves), True), threshold)
-    parts = {name: captions.name_of_set == name for name in photos}
+    parts = {name: captions.set_numbers == number for number, name in enumerate(photos)}
     thresholds = sorted({*THRESHOLDS, threshold})
     report = {
         "right": f"CIDEr-D of {RIGHT} or more against the captions that people wrote",
@@ -134,8 +134,8 @@ def _decode(captioner, photos):
     """Writes captions of all images and finds out which are right."""
     quantities = []
     is_right = []
-    names = []
-    for name, split in photos.items():
+    set_numbers = []
+    for number, split in enumerate(photos.values()):
         features = split.seen()
         decoded = captioner.decode_captions(features, batch_size=BATCH_SIZE)
         sentences = [captioner.vocabulary.decode(ids[0]) for ids in decoded.token_ids]
@@ -144,18 +144,18 @@ def _decode(captioner, photos):
         by_name = captioner.caption_quantities(features, decoded, BATCH_SIZE)
         quantities.append(np.stack([by_name[key][:, 0] for key in QUANTITIES], axis=1))
         is_right += [cider >= RIGHT for cider in ciders.values()]
-        names += [name] * len(sentences)
+        set_numbers += [number] * len(sentences)
     return _Captions(
         quantities=np.concatenate(quantities).astype("float64"),
         is_right=np.array(is_right),
-        name_of_set=np.array(names),
+        set_numbers=np.array(set_numbers),
     )
 
 
 def _random_halves(captions, seed):
     """Returns 0 or 1 for each image: halves with equal shares of each set, and of right ones."""
     order = np.random.default_rng(seed).permutation(len(captions.is_right))
-    by_kind = np.lexsort((captions.is_right[order], captions.name_of_set[order]))
+    by_kind = np.lexsort((captions.is_right[order], captions.set_numbers[order]))
     halves = np.empty(len(order), int)
     halves[order[by_kind]] = np.arange(len(order)) % 2
     return halves

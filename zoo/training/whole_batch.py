@@ -132,7 +132,8 @@ def cosine_adam(rate, batches, accumulate=None, ema_momentum=None):
         ema_momentum: If given, the weights become the exponential moving average of the weights
             of all steps, with this momentum, at the end of every `fit`. On one device only.
     """
-    schedule = keras.optimizers.schedules.CosineDecay(rate, -(-batches // (accumulate or 1)))
+    steps = -(-batches // (accumulate or 1))
+    schedule = keras.optimizers.schedules.CosineDecay(rate, max(steps, 1))  # 1: nothing to train
     ema = {} if ema_momentum is None else {"use_ema": True, "ema_momentum": ema_momentum}
     return Adam(schedule, global_clipnorm=5.0, gradient_accumulation_steps=accumulate, **ema)
 

@@ -6,10 +6,13 @@ import pytest
 from made_videos import write_video
 
 from zoo import lrcn_captioner
+from zoo.cli import main
 from zoo.data.videos import read_frames
 from zoo.decoding import BeamSearch
 from zoo.inference.describe_video import SAMPLES_PER_SECOND, ShotCaptioner
 from zoo.models.backbones import image_encoder
+from zoo.models.confidence import CaptionConfidence
+from zoo.presets import save_to_preset
 from zoo.vocabulary import Vocabulary
 
 WORDS = ["a", "red", "green", "field", "moves", "fast"]
@@ -87,6 +90,22 @@ def test_segments_of_a_given_length_take_the_place_of_shots(captioner, film):
 def test_results_come_while_the_video_is_read(captioner, film):
     first = next(ShotCaptioner(captioner).describe(film))
     assert (first["start"], first["end"]) == (0, 2)
+
+
+@pytest.mark.parametrize(("threshold", "unsure"), [(0.0, False), (1.0, True)])
+def test_confidence_of_the_captioner_marks_sentences_that_are_unsure(
+    captioner, film, tmp_path, monkeypatch, capsys, threshold, unsure
+):
+    confidence = CaptionConfidence(("log_prob_per_word",), (0,), (1,), (1,), 0, threshold)
+    monkeypatch.setattr(captioner, "confidence", confidence)
+    for result in ShotCaptioner(captioner).describe(film):
+        assert 0 < result["confidence"] < 0.5  # a log-probability is below 0
+        assert result["unsure"] == unsure
+    save_to_preset(captioner, tmp_path / "captioner")
+    with pytest.raises(SystemExit):
+        main(["describe", "--captioner", str(tmp_path / "captioner"), str(film)])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and all(line.endswith("(unsure)") == unsure for line in lines)
 
 
 def test_unknown_pooling_is_refused(captioner):

@@ -102,6 +102,16 @@ def test_the_recognizer_of_digits_names_their_motion(digit_videos, capsys):
         assert best["label"] == shown and best["probability"] > 0.5
 
 
+def test_the_recognizer_of_digits_is_scored_on_clips_of_the_test_split(tmp_path, monkeypatch):
+    monkeypatch.setattr(activity_recognition, "MOVING_DIGITS_CLIPS", {"train": 16, "val": 16})
+    out = tmp_path / "metrics.json"
+    activity_recognition.main(
+        ["evaluate", "--model", DIGIT_ACTIVITY, "--dataset", "moving_digits", "--split", "test",
+         "--out", str(out)]
+    )  # fmt: skip
+    assert json.loads(out.read_text())["top_1"] == 1.0
+
+
 @pytest.mark.parametrize("name", DIGIT_DESCRIBERS)
 def test_the_describers_of_digits_tell_what_moves_where(name, digit_videos, capsys):
     from zoo.cli import main

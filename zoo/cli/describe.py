@@ -115,7 +115,9 @@ def _clock(seconds):
 
 
 def _line(path, segment):
-    return f"{path}  {segment['start']:7.1f} to {segment['end']:7.1f} s  {segment['sentence']}"
+    mark = "  (unsure)" if segment.get("unsure") else ""
+    times = f"{segment['start']:7.1f} to {segment['end']:7.1f} s"
+    return f"{path}  {times}  {segment['sentence']}{mark}"
 
 
 def _open_describer(options):

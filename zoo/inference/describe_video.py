@@ -1,8 +1,9 @@
 """From a video file to sentences over time, by a captioner of photographs or by a describer.
 
 A result is a dict of `start` and `end`, seconds, `sentence`, and `log_prob`, the log-probability
-of the sentence. Results are yielded as they are computed, in memory that does not grow with the
-video.
+of the sentence. With a captioner that has a fitted confidence it also has `confidence`, from 0 to
+1, and `unsure`, a boolean. Results are yielded as they are computed, in memory that does not grow
+with the video.
 """
 
 import functools
@@ -81,12 +82,19 @@ class ShotCaptioner:
             squares: List of float32 RGB in 0..255 `(side, side, 3)`, of the captioner's side.
 
         Returns:
-            A dict of `sentence` and `log_prob`.
+            A dict of `sentence` and `log_prob`; and of `confidence` and `unsure` if the captioner
+            has a fitted confidence. It was fitted on single photographs.
         """
         if self.pooling == "middle":
             squares = squares[len(squares) // 2 :][:1]
         features = self.captioner.encode(np.stack(squares))  # (frames, features)
-        return write_sentence(self.captioner, features.mean(axis=0, keepdims=True))
+        pooled = features.mean(axis=0, keepdims=True)
+        best = self.captioner.caption_candidates(pooled)[0][0]
+        result = {"sentence": best.text, "log_prob": best.log_prob}
+        if best.confidence is not None:
+            result["confidence"] = best.confidence
+            result["unsure"] = best.confidence < self.captioner.confidence.threshold
+        return result
 
     def _stream(self, path, seconds, prepare):
         """Yields `(start, end, squares)` of each shot or segment."""
@@ -140,8 +148,17 @@ class SegmentDescriber:
             # Filled up to one length, so that the search is compiled once.
             features = np.zeros((1, max_frames, self.describer.feature_dim), "float32")
             features[0, : len(squares)] = self._encode(tf.stack(squares))
-            written = write_sentence(self.describer, (features, [len(squares)]))
-            yield {"start": float(start), "end": float(end), **written}
+            decoded = self.describer.generate(
+                (features, [len(squares)]),
+                self.describer.sampler,
+                constraints=self.describer.constraints,
+            )
+            yield {
+                "start": float(start),
+                "end": float(end),
+                "sentence": self.describer.vocabulary.decode(decoded.token_ids[0, 0]),
+                "log_prob": float(decoded.log_probs[0, 0]),
+            }
 
     def _crop(self, frame):
         frames = resize_frames(frame[None], self._settings["size"])
@@ -149,21 +166,6 @@ class SegmentDescriber:
 
     def _encode(self, squares):
         return self.describer.frame_encoder(squares, training=False)
-
-
-def write_sentence(model, inputs):
-    """Writes the best sentence about one video or shot.
-
-    Args:
-        model: `LRCNCaptioner` or `LRCNVideoDescriber` with a vocabulary.
-        inputs: One example, as `model.encode` takes it.
-
-    Returns:
-        A dict of `sentence` and `log_prob`.
-    """
-    decoded = model.generate(inputs, model.sampler, constraints=model.constraints)
-    sentence = model.vocabulary.decode(decoded.token_ids[0, 0])
-    return {"sentence": sentence, "log_prob": float(decoded.log_probs[0, 0])}
 
 
 def _resize_to_square(frame, side):

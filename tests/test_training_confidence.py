@@ -207,4 +207,5 @@ def test_a_data_set_without_name_or_path_is_refused(data, capsys):
     with pytest.raises(SystemExit):
         recipe.main(["confidence", "--model", "m", "--data", data, "--out", "o.json"])
     shown = capsys.readouterr().err
-    assert "expected NAME=PATH with a NAME of" in shown and f"got {data}" in shown
+    assert "Expected a data set as NAME=PATH" in shown
+    assert f"Received: {data!r}" in shown

@@ -159,7 +159,7 @@ def read_metadata(preset):
         Dict with `task`, `data`, `scores`, `scope`, ...
 
     Raises:
-        ValueError: If there is no such preset, or its folder is incomplete.
+        ValueError: If the preset is unknown, or its folder is incomplete.
     """
     return _read_json(_find(preset), "metadata.json")
 
@@ -180,7 +180,7 @@ def save_confidence(name, confidence):
         Path of the file that changed, `metadata.json`.
 
     Raises:
-        ValueError: If there is no such preset, or it is not a captioner's.
+        ValueError: If the preset is unknown, or is not a captioner.
     """
     folder = _find(_preset_of_run(name))
     metadata = _read_json(folder, "metadata.json")

@@ -7,6 +7,7 @@ from zoo.vocabulary import UNKNOWN
 
 # RE2's \w and \s know ASCII only; these classes are `zoo.vocabulary.tokenize`'s for all of Unicode.
 WORD = r"\p{L}\p{M}\p{N}_"
+HAS_WORD = r"(?s).*[\p{L}\p{N}].*"  # a letter or a digit, as `zoo.vocabulary.has_word`
 SPACE = r"\x09-\x0d\x1c-\x20\x{85}\p{Z}"
 BATCH_SIZE = (
     1024  # captions tokenised at a time: large enough that calling TensorFlow costs nothing
@@ -104,7 +105,7 @@ def encode_captions(sentences, vocabulary, max_words=20):
     )
 
     def encode(sentences):
-        has_word = tf.strings.regex_full_match(sentences, r"(?s).*[\p{L}\p{N}].*")
+        has_word = tf.strings.regex_full_match(sentences, HAS_WORD)
         tokens = tokenize_in_pipeline(tf.where(has_word, sentences, ""))
         return word_ids.lookup(tokens[:, :max_words]).to_tensor(shape=(None, max_words))
 

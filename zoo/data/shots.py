@@ -62,7 +62,7 @@ def stream_shots(path, samples_per_second, prepare, longest=LONGEST):
             yield start, time, [prepared for _, prepared in samples]
             samples, start, split = [], time, None
 
-        # Split a long take, once it is certain that the rest is no short remainder.
+        # Split a long take once the remainder is known to be long enough.
         if split is not None and time >= split + longest / 2:
             yield start, split, [prepared for sampled, prepared in samples if sampled < split]
             samples = [(sampled, prepared) for sampled, prepared in samples if sampled >= split]

@@ -331,7 +331,7 @@ class Client:
         return compare_with_training(self._predict_activity, video)
 
     def scope(self):
-        """Returns the sentence that tells what the served recognizer is for, or None.
+        """Returns the scope of the served recognizer, one sentence, or None.
 
         Raises:
             ServerError: If the server gives no answer.

@@ -4,11 +4,9 @@ import math
 
 import tensorflow as tf
 
-from zoo.data.captions import tokenize_in_graph
+from zoo.data.captions import HAS_WORD, tokenize_in_graph
 from zoo.serving.captioner_signatures import CaptionerSignatures
 from zoo.vocabulary import UNKNOWN
-
-HAS_WORD = r"(?s).*[\p{L}\p{N}].*"  # a letter or a digit, as `zoo.vocabulary.has_word`
 
 
 class RetrievalSignatures(CaptionerSignatures):

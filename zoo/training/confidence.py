@@ -238,7 +238,7 @@ def _reliability(judged, is_right):
 def _marks(judged, is_right, threshold):
     """What a threshold would do: how many captions it marks, and how many are right on each side.
 
-    A share is None if there is no caption on that side.
+    A share is None if that side has no captions.
     """
     is_unsure = judged < threshold
     return {

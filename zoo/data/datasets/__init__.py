@@ -84,7 +84,7 @@ def parse_source(text):
         `DataSource`.
 
     Raises:
-        ValueError: If the text has another form, or there is no such reader.
+        ValueError: If the text has another form, or names an unknown reader.
     """
     reader, equals, path = text.partition("=")
     if reader not in READERS or not equals or not path:

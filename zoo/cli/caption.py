@@ -78,7 +78,6 @@ def caption_files(preset, paths, beam_size=None, n_best=1):
     from zoo.presets import from_preset
 
     captioner = from_preset(preset, "image_captioning")
-    threshold = None if captioner.confidence is None else captioner.confidence.threshold
     beam_size = max(beam_size or captioner.sampler.beam_size, n_best)
     sampler = dataclasses.replace(captioner.sampler, beam_size=beam_size, n_best=n_best)
     captions = {}
@@ -90,7 +89,7 @@ def caption_files(preset, paths, beam_size=None, n_best=1):
         for indices, features in batches.as_numpy_iterator():
             candidates = captioner.caption_candidates(features, sampler)
             for index, row in zip(indices, candidates, strict=True):
-                captions[int(index)] = [_caption(candidate, threshold) for candidate in row]
+                captions[int(index)] = [_caption(candidate) for candidate in row]
             bar.update(len(indices))
     return [
         {"file": str(path), "captions": captions[i]}
@@ -138,8 +137,8 @@ def ask_server(address, paths, n_best=1, root_certificates=None):
     return results
 
 
-def _caption(candidate, threshold):
-    """The entry of a result for a `Candidate`; without a confidence the threshold is None."""
+def _caption(candidate):
+    """The entry of a result for a `Candidate`."""
     entry = {
         "caption": candidate.text,
         "log_prob": candidate.log_prob,
@@ -147,7 +146,7 @@ def _caption(candidate, threshold):
     }
     if candidate.confidence is not None:
         entry["confidence"] = candidate.confidence
-        entry["unsure"] = candidate.confidence < threshold
+        entry["unsure"] = candidate.unsure
     return entry
 
 

@@ -93,7 +93,7 @@ class ShotCaptioner:
         result = {"sentence": best.text, "log_prob": best.log_prob}
         if best.confidence is not None:
             result["confidence"] = best.confidence
-            result["unsure"] = best.confidence < self.captioner.confidence.threshold
+            result["unsure"] = best.unsure
         return result
 
     def _stream(self, path, seconds, prepare):

@@ -92,12 +92,14 @@ class Candidate(NamedTuple):
         word_log_probs: List of floats, one for each word and one for the end.
         confidence: Probability, 0 to 1, that the sentence is right; see `CaptionConfidence`. None
             if the model has no fitted confidence.
+        unsure: Whether the confidence is below the model's threshold; None without a confidence.
     """
 
     text: str
     log_prob: float
     word_log_probs: list[float]
     confidence: float | None
+    unsure: bool | None
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -236,12 +238,15 @@ class LRCNCaptioner(WritesSentences, keras.Model):
             features, sampler, constraints, batch_size=batch_size, **options
         )
 
-        # Confidence of each sentence, (images, n)
+        # Confidence of each sentence, (images, n), and whether it is below the threshold
         confidences = np.full(decoded.log_probs.shape, None)
+        unsure = confidences
         if self.confidence is not None:
             quantities = self.caption_quantities(features, decoded, batch_size)
             confidences = keras.ops.convert_to_numpy(self.confidence(quantities))
+            unsure = confidences < self.confidence.threshold
         confidences = confidences.tolist()
+        unsure = unsure.tolist()
 
         lengths = np.count_nonzero(decoded.token_ids, axis=-1) + 1  # the end included
         return [
@@ -251,6 +256,7 @@ class LRCNCaptioner(WritesSentences, keras.Model):
                     log_prob=float(decoded.log_probs[row, rank]),
                     word_log_probs=decoded.word_log_probs[row, rank, : lengths[row, rank]].tolist(),
                     confidence=confidences[row][rank],
+                    unsure=unsure[row][rank],
                 )
                 for rank in range(decoded.log_probs.shape[1])
             ]

@@ -48,7 +48,7 @@ class CaptionConfidence:
     ```python
     captioner = zoo.from_preset(preset)
     for best, *others in captioner.caption_candidates(images):
-        print(best.text, best.confidence, best.confidence < captioner.confidence.threshold)
+        print(best.text, best.confidence, best.unsure)
     ```
     """
 

@@ -108,10 +108,7 @@ class WritesSentences:
         """Describes images in words.
 
         Args:
-            images: Images (or videos) or features, as for `encode`.
-            sampler: As for `generate`; by default the model's own.
-            constraints: `Constraints`; by default the model's own, which forbid `<unk>`.
-            **options: More of `generate`'s.
+            images, sampler, constraints, **options: As for `decode_captions`.
 
         Returns:
             List of sentences, the best one for each image.

@@ -66,6 +66,19 @@ def _kind(character):
     return "other"
 
 
+def describe_unknown_word(word, similar):
+    """Returns a message about a word that a vocabulary lacks.
+
+    >>> describe_unknown_word("zebras", ["zebra"])
+    'unknown word: zebras; similar: zebra'
+
+    Args:
+        word: A string.
+        similar: List of words of the vocabulary that are spelled like it; it may be empty.
+    """
+    return f"unknown word: {word}" + (f"; similar: {', '.join(similar)}" if similar else "")
+
+
 class Vocabulary:
     """The words a model knows: a word's id is its place in the list.
 
@@ -211,7 +224,7 @@ class Vocabulary:
         unknown = self.unknown_words(sentence)
         if len(set(words)) > len(unknown):
             return
-        named = "; ".join(map(self.describe_unknown_word, unknown))
+        named = "; ".join(describe_unknown_word(word, self.similar(word)) for word in unknown)
         raise ValueError(
             f"Expected a sentence with at least one word of the vocabulary. "
             f"Received: {sentence!r} ({named}). Use other words."
@@ -249,11 +262,6 @@ class Vocabulary:
 
         kept = [known for known, ratio in ratios.items() if ratio >= best - MAX_SIMILARITY_GAP]
         return sorted(kept, key=rank, reverse=True)[:count]
-
-    def describe_unknown_word(self, word):
-        """Returns `"unknown word: zebras; similar: zebra"`, for a message to the user."""
-        similar = ", ".join(self.similar(word))
-        return f"unknown word: {word}" + (f"; similar: {similar}" if similar else "")
 
     def decode(self, ids):
         """Returns the sentence that token ids stand for, up to the first `"<eos>"`.

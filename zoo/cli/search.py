@@ -182,6 +182,8 @@ def _name_unknown_words(vocabulary, sentences):
         List for JSON, one dict a word: `word`, `num_sentences` with it, and `similar`, words of
         the vocabulary.
     """
+    from zoo.vocabulary import describe_unknown_word
+
     counts = collections.Counter()
     num_sentences = 0
     for sentence in sentences:
@@ -193,14 +195,15 @@ def _name_unknown_words(vocabulary, sentences):
             f"{len(counts)} unknown words in {num_sentences} of {len(sentences)} sentences:",
             file=sys.stderr,
         )
-    for word, _ in counts.most_common(MAX_NAMED):
-        print(vocabulary.describe_unknown_word(word), file=sys.stderr)
-    if len(counts) > MAX_NAMED:
-        print(f"... and {len(counts) - MAX_NAMED} more (--json lists them)", file=sys.stderr)
-    return [
+    entries = [
         {"word": word, "num_sentences": count, "similar": vocabulary.similar(word)}
         for word, count in counts.most_common()
     ]
+    for entry in entries[:MAX_NAMED]:
+        print(describe_unknown_word(entry["word"], entry["similar"]), file=sys.stderr)
+    if len(counts) > MAX_NAMED:
+        print(f"... and {len(counts) - MAX_NAMED} more (--json lists them)", file=sys.stderr)
+    return entries
 
 
 def _score(captioner, features, sentences):

@@ -52,7 +52,7 @@ from zoo.training.confidence import THRESHOLD, fit_confidence, write_confidence_
 from zoo.training.curves import draw_curves
 from zoo.training.report import evaluate_captioner, generated_cider, write_report
 from zoo.training.resume import fit_stage, keep_settings
-from zoo.training.transfer import transfer_decoder
+from zoo.training.transfer import match_sizes, transfer_decoder
 from zoo.training.whole_batch import SGD, StepCrossEntropy, cosine_adam
 from zoo.training.workers import is_chief, run_folder
 from zoo.vocabulary import UNKNOWN, Vocabulary, has_word
@@ -304,17 +304,15 @@ def train_on(strategy, options, run):
 
 def build_captioner(options, encoder, vocabulary, source=None):
     """Builds the captioner: as the options say, or of the same sizes as a trained one."""
-    settings = {
+    sizes = {
         "variant": options.variant,
         "unit": options.unit,
         "embedding_dim": options.embedding_dim,
         "lstm_units": options.lstm_units,
         "projection_dim": options.projection_dim,
     }
-    if source is not None:
-        config = source.get_config()
-        settings = {name: config[name] for name in settings if name in config}
-    captioner = zoo.lrcn_captioner(encoder, len(vocabulary), dropout=options.dropout, **settings)
+    sizes = match_sizes(sizes, source)
+    captioner = zoo.lrcn_captioner(encoder, len(vocabulary), dropout=options.dropout, **sizes)
     captioner.vocabulary = vocabulary
     return captioner
 

@@ -64,7 +64,7 @@ from zoo.training.curves import draw_curves
 from zoo.training.report import evaluate_captioner, generated_cider
 from zoo.training.resume import fit_stage, keep_settings
 from zoo.training.role_labels import read_labels
-from zoo.training.transfer import transfer_decoder
+from zoo.training.transfer import match_sizes, transfer_decoder
 from zoo.training.whole_batch import StepCrossEntropy, cosine_adam
 from zoo.training.workers import is_chief, run_folder
 from zoo.vocabulary import Vocabulary
@@ -220,25 +220,30 @@ def train_on(strategy, options, run):
 def build_describer(options, reads, vocabulary_size, source=None):
     """Builds the describer: as the options say, or of the same sizes as a trained captioner.
 
-    `reads` is what reads the video: an encoder, a recogniser, or the number of labels.
+    Args:
+        options: Parsed command line.
+        reads: An image encoder, a recognizer of roles, or the number of labels of each role.
+        vocabulary_size: Number of ids.
+        source: Trained `LRCNCaptioner`, or None.
+
+    Returns:
+        `LRCNVideoDescriber`.
     """
-    settings = {
+    sizes = {
         "embedding_dim": options.embedding_dim,
         "lstm_units": options.lstm_units,
         "projection_dim": options.projection_dim or None,
     }
-    if source is not None:
-        config = source.get_config()
-        settings = {name: config[name] for name in settings if name in config}
-        if options.architecture == "decoder":
-            settings["variant"] = source.decoder.variant
+    sizes = match_sizes(sizes, source)
+    if source is not None and options.architecture == "decoder":
+        sizes["variant"] = source.decoder.variant
     return zoo.lrcn_video_describer(
         reads,
         vocabulary_size,
         options.input.replace("-", "_"),
         options.architecture.replace("-", "_"),
         dropout=options.dropout,
-        **settings,
+        **sizes,
     )
 
 

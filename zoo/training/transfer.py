@@ -7,6 +7,23 @@ import numpy as np
 from zoo.vocabulary import UNKNOWN
 
 
+def match_sizes(settings, source=None):
+    """Chooses the sizes of a decoder that is to take over the weights of a trained one.
+
+    Args:
+        settings: Dict of arguments of a builder, such as `embedding_dim` and `lstm_units`.
+        source: Trained `LRCNCaptioner` whose own values are taken; None keeps `settings`.
+
+    Returns:
+        Dict of arguments. Arguments that the source was built without are left out, so that the
+        builder's defaults apply, as they did to the source.
+    """
+    if source is None:
+        return settings
+    config = source.get_config()
+    return {name: config[name] for name in settings if name in config}
+
+
 def transfer_decoder(source, target):
     """Copies the weights of a trained decoder into another one.
 

@@ -77,12 +77,15 @@ def main(arguments=None):
             print_table(rows)
 
 
-def data_flags(options, limit="--max-images"):
+def source_flags(options):
     """Returns the flags that name the data sets."""
-    flags = [text for source in options.data for text in ("--data", source)]
-    if options.max_images:
-        flags += [limit, str(options.max_images)]
-    return flags
+    return [text for source in options.data for text in ("--data", source)]
+
+
+def data_flags(options):
+    """Returns the flags that name the data sets and limit their images."""
+    limit = ["--max-images", str(options.max_images)] if options.max_images else []
+    return [*source_flags(options), *limit]
 
 
 def train(variant, run, options):
@@ -108,10 +111,9 @@ def rank(run, options):
     """Returns recall and median ranks of retrieval among dev images, both ways."""
     out = run / "retrieval.json"
     if not out.exists():
-        sources = [text for source in options.data for text in ("--data", source)]
         count = str(min(options.max_images or RETRIEVAL_IMAGES, RETRIEVAL_IMAGES))
         common = ["--model", str(run), "--num-images", count, "--out", str(out)]
-        run_recipe("image_retrieval.py", "evaluate", *sources, *common)
+        run_recipe("image_retrieval.py", "evaluate", *source_flags(options), *common)
     return json.loads(out.read_text(encoding="utf-8"))
 
 

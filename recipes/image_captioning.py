@@ -72,8 +72,16 @@ VIEWS = {  # of a training image, in stages 1 and 3
 HELD_OUT = 5  # one training image of five becomes a dev image where a data set has none
 TOO_LOW = 0.1  # a mean dev CIDEr below it means that the captions are useless
 # When a run is resumed.
-MAY_CHANGE = ("command", "run", "checkpoint_seconds", "cache", "data", "data_service")
-MAY_CHANGE += ("text", "finish")
+MAY_CHANGE = (
+    "command",
+    "run",
+    "checkpoint_seconds",
+    "cache",
+    "data",
+    "data_service",
+    "text",
+    "finish",
+)
 TERMS = {  # under which the weights may be used, as far as the data are concerned
     "flickr8k": "Flickr8k (Hodosh, Young, Hockenmaier, 2013): research and education.",
     "flickr30k": "Flickr30k (Young et al., 2014): research and education.",
@@ -136,9 +144,8 @@ def train_on(strategy, options, run):
     cache = options.cache or pathlib.Path(options.run).parent / "features"
 
     views = VIEWS[options.views]
-    parts = {label: photographs(e, encoder, cache, views) for label, e in train_examples.items()}
-    seen = JoinedPhotographs(parts)
-    held_out = {label: photographs(e, encoder, cache) for label, e in dev_examples.items()}
+    seen = JoinedPhotographs(photograph_sets(train_examples, encoder, cache, views))
+    held_out = JoinedPhotographs(photograph_sets(dev_examples, encoder, cache))
     base = source.vocabulary if source else None
     vocabulary = Vocabulary.from_captions([*seen.captions, *text], options.min_count, base)
     token_ids, image_index = seen.encode_captions(vocabulary, MAX_WORDS)
@@ -170,7 +177,7 @@ def train_on(strategy, options, run):
 
     def dev_scores():
         """CIDEr of each dev set; their mean comes first, and it decides."""
-        ciders = {n: generated_cider(captioner, p, decoding) for n, p in held_out.items()}
+        ciders = {n: generated_cider(captioner, p, decoding) for n, p in held_out.parts.items()}
         scores = {"val_cider": float(np.mean(list(ciders.values())))}
         if len(ciders) > 1:
             scores |= {f"val_cider_{label}": cider for label, cider in ciders.items()}
@@ -237,8 +244,7 @@ def train_on(strategy, options, run):
 
         def score_from_pixels():
             with tempfile.TemporaryDirectory() as passing:
-                for photos in held_out.values():
-                    photos.encode_again(encoder, passing)
+                held_out.encode_again(encoder, passing)
             return dev_scores()
 
         best = fit("stage2", model, batches, options.fine_tune_epochs, score_from_pixels, best)
@@ -248,8 +254,7 @@ def train_on(strategy, options, run):
     if options.cider_epochs:
         if options.fine_tune_epochs:
             seen.encode_again(encoder, cache, views)
-            for photos in held_out.values():
-                photos.encode_again(encoder, cache)
+            held_out.encode_again(encoder, cache)
         steps = -(-len(seen.paths) // options.batch_size)
         with strategy.scope():
             model = CiderTraining(
@@ -277,11 +282,10 @@ def train_on(strategy, options, run):
     # run's policy for layers forgotten.
     keras.config.set_dtype_policy("float32")
     captioner = from_preset(run / "model")
-    for photos in held_out.values():
-        photos.encode_again(captioner.image_encoder, cache)
-    metrics = evaluate_sets(captioner, held_out, decoding, run / "metrics.json")
+    held_out.encode_again(captioner.image_encoder, cache)
+    metrics = evaluate_sets(captioner, held_out.parts, decoding, run / "metrics.json")
     try:
-        fit_of_confidence = fit_confidence(captioner, held_out, options.seed)
+        fit_of_confidence = fit_confidence(captioner, held_out.parts, options.seed)
         captioner.confidence = fit_of_confidence.confidence
         write_confidence_report(fit_of_confidence, run / "confidence.json")
     except ValueError as error:
@@ -290,7 +294,7 @@ def train_on(strategy, options, run):
     chosen, size = [seen.paths[i] for i in chosen], captioner.image_encoder.input_shape[1]
     captioner.prior_features = encode_images(captioner.image_encoder, chosen, size, cache)[0][:, 0]
     save_to_preset(captioner, run / "model", {**metadata, "scores": metrics})
-    for photos in (seen, *held_out.values()):
+    for photos in (seen, *held_out.parts.values()):
         if photos.skipped:
             print(photos.skipped_line(), file=sys.stderr)
     if metrics["cider"] < TOO_LOW:
@@ -319,16 +323,16 @@ def build_captioner(options, encoder, vocabulary, source=None):
 
 def describe_run(options, seen, held_out, decoding):
     """Returns what the preset keeps about its training."""
-    readers = {label: label.partition("_")[0] for label in seen.parts}
     counts = [f"{len(p.paths)} of {label}" for label, p in seen.parts.items()]
     machine_written = int((seen.caption_weights(0.0) == 0).sum())
     data = (
         f"{' and '.join(counts)} training images, "
-        f"{' and '.join(str(len(p.paths)) for p in held_out.values())} dev images"
+        f"{' and '.join(str(len(p.paths)) for p in held_out.parts.values())} dev images"
     )
     if machine_written:
         data += f"; {machine_written} of {len(seen.captions)} captions are machine-written"
-    terms = dict.fromkeys(TERMS[r] for r in readers.values() if r in TERMS)
+    readers = [source.reader for source in options.data]
+    terms = dict.fromkeys(TERMS[reader] for reader in readers if reader in TERMS)
     start = f", started from {options.from_preset}" if options.from_preset else ""
     encoder = "of that preset" if options.from_preset else options.encoder
     return {
@@ -378,7 +382,7 @@ def evaluate(options):
     # A run's images lie encoded beside it.
     beside = options.model if pathlib.Path(options.model, "model").exists() else options.out
     cache = options.cache or pathlib.Path(beside).parent / "features"
-    photo_sets = {n: photographs(e, captioner.image_encoder, cache) for n, e in splits.items()}
+    photo_sets = photograph_sets(splits, captioner.image_encoder, cache)
     decoding = {**captioner.metadata.get("decoding", {}), **given_decoding(options)}
     if options.samples is not None:
         for name in ("beam_size", "length_penalty"):
@@ -403,8 +407,8 @@ def confidence(options):
     splits = datasets.read_sources(options.data, options.split, options.max_images)
     captioner = from_run(options.model, "image_captioning")
     cache = options.cache or pathlib.Path(options.out).parent / "features"
-    photos = {n: photographs(e, captioner.image_encoder, cache) for n, e in splits.items()}
-    fit = fit_confidence(captioner, photos, options.seed, options.threshold)
+    photo_sets = photograph_sets(splits, captioner.image_encoder, cache)
+    fit = fit_confidence(captioner, photo_sets, options.seed, options.threshold)
     write_confidence_report(fit, options.out)
     changed = save_confidence(options.model, fit.confidence)
     print(json.dumps({name: fit.report[name] for name in ("all", "sets")}, indent=1))
@@ -480,6 +484,11 @@ def photographs(examples, encoder, cache, views=("full",)):
     return photos
 
 
+def photograph_sets(splits, encoder, cache, views=("full",)):
+    """Encodes the images of each data set: dict from its label to its `Photographs`."""
+    return {label: photographs(e, encoder, cache, views) for label, e in splits.items()}
+
+
 def encoders(features):
     """Returns the functions that build an encoder, by name."""
     if features is None:
@@ -533,15 +542,7 @@ def parse(arguments):
     commands = parser.add_subparsers(required=True)
 
     data = argparse.ArgumentParser(add_help=False)
-    data.add_argument(
-        "--data",
-        required=True,
-        action="append",
-        type=training.argument(datasets.parse_source),
-        metavar="NAME=PATH",
-        help=f"a data set and its folder or file; repeat it for several. NAME is one of "
-        f"{', '.join(datasets.READERS)}",
-    )
+    training.add_sources(data, datasets.parse_source, datasets.READERS)
     data.add_argument("--cache", help="folder of encoded images; default: beside the run")
     data.add_argument("--max-images", type=int, help="images of each split; default: all")
 

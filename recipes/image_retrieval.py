@@ -116,14 +116,7 @@ def parse(arguments):
     p = commands.add_parser("evaluate", help="rank a split and count the hits")
     p.set_defaults(command=evaluate)
     p.add_argument("--model", required=True, help="run, preset's folder or preset's name")
-    p.add_argument(
-        "--data",
-        required=True,
-        action="append",
-        type=training.argument(datasets.parse_source),
-        metavar="NAME=PATH",
-        help="a data set, such as flickr8k=DIR or own=captions.json; repeat it for several",
-    )
+    training.add_sources(p, datasets.parse_source, datasets.READERS)
     p.add_argument("--split", default="dev", choices=["train", "dev", "val", "test"])
     p.add_argument("--num-images", type=int, metavar="N", help="the first N of each; default: all")
     p.add_argument("--captions", type=int, default=5, metavar="N", help="of an image; default: 5")

@@ -84,16 +84,31 @@ def load_encoder(name, encoders):
     return keras.saving.load_model(name, compile=False)
 
 
-def argument(read):
-    """Wraps a function that reads a text, so that argparse prints the reason of its ValueError."""
+def add_sources(parser, parse_source, readers):
+    """Adds `--data NAME=PATH`, which may be repeated and names data sets of photographs.
 
-    def read_argument(text):
+    Args:
+        parser: `argparse.ArgumentParser`.
+        parse_source: `zoo.data.datasets.parse_source`.
+        readers: Iterable of the names of data sets.
+    """
+
+    def read_source(text):
         try:
-            return read(text)
+            return parse_source(text)
         except ValueError as error:
+            # argparse prints the reason of this exception only.
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    return read_argument
+    parser.add_argument(
+        "--data",
+        required=True,
+        action="append",
+        type=read_source,
+        metavar="NAME=PATH",
+        help="a data set and its folder or file; repeat it for several. NAME is one of "
+        f"{', '.join(readers)}",
+    )
 
 
 def frame_size(text):

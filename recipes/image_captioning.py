@@ -276,7 +276,7 @@ def train_on(strategy, options, run):
         return
     logs = {f"stage{n}": run / f"stage{n}" / "log.csv" for n in range(4)}
     draw_curves({s: log for s, log in logs.items() if log.exists()}, run / "curves.png")
-    metadata = describe_run(options, seen, held_out, decoding)
+    metadata = describe_run(options, captioner, seen, held_out, decoding)
     save_to_preset(captioner, run / "model", metadata)
     # What is scored is what was saved and will be loaded: half the precision on disk, and this
     # run's policy for layers forgotten.
@@ -321,7 +321,7 @@ def build_captioner(options, encoder, vocabulary, source=None):
     return captioner
 
 
-def describe_run(options, seen, held_out, decoding):
+def describe_run(options, captioner, seen, held_out, decoding):
     """Returns what the preset keeps about its training."""
     counts = [f"{len(p.paths)} of {label}" for label, p in seen.parts.items()]
     machine_written = int((seen.caption_weights(0.0) == 0).sum())
@@ -336,7 +336,7 @@ def describe_run(options, seen, held_out, decoding):
     start = f", started from {options.from_preset}" if options.from_preset else ""
     encoder = "of that preset" if options.from_preset else options.encoder
     return {
-        "about": f"LRCN-{options.variant} captioner, image encoder {encoder}{start}.",
+        "about": f"LRCN-{captioner.decoder.variant} captioner, image encoder {encoder}{start}.",
         "data": f"{data}.",
         "terms": " ".join(terms) or None,
         "command": " ".join(["python", "recipes/image_captioning.py", *sys.argv[1:]]),

@@ -250,6 +250,7 @@ def test_each_data_set_is_scored_and_the_mean_too(mixed):
 def test_a_run_started_from_a_preset_keeps_its_words(mixed, data, start, tmp_path):
     log = tmp_path / "log"
     more = ["--from", str(mixed[0]), "--min-count", "1", "--learning-rate", "1e-6"]
+    more += ["--variant", "4f"]  # that of the preset is taken
     argv = arguments(data, tmp_path / "run", *more)
     text = finish(start(argv, log), log)
     vocabulary = "model/assets/vocabulary.txt"
@@ -258,6 +259,8 @@ def test_a_run_started_from_a_preset_keeps_its_words(mixed, data, start, tmp_pat
     assert after[: len(before)] == before
     assert f"{len(after) - len(before)} words are new to it" in text
     assert "before training: dev CIDEr" in text
+    metadata = json.loads((tmp_path / "run" / "model" / "metadata.json").read_text())
+    assert metadata["about"].startswith("LRCN-1u captioner")
 
 
 def test_a_run_that_is_finished_early_keeps_its_best_weights(data, start, tmp_path):

@@ -74,6 +74,15 @@ def test_ten_lines_with_nothing_of_ours_caption_a_photograph(server, folder):
     assert shown.stdout == caption + "\n" and caption
 
 
+def test_the_block_about_captioners_runs_as_it_stands(tmp_path):
+    (program,) = blocks(TOP, "python", "lrcn_captioner(")
+    shown = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert shown.returncode == 0, shown.stderr[-3000:]
+    assert (tmp_path / "captioner.keras").exists()
+
+
 @pytest.fixture
 def answers(server, folder):
     """What each curl command of the README is answered with."""

@@ -16,7 +16,7 @@ from PIL import Image
 from recipes import activity_recognition, image_captioning, video_description
 from zoo import training
 from zoo.cli import main
-from zoo.data import records, shards
+from zoo.data import datasets, records, shards
 from zoo.models.backbones import image_encoder
 
 SIZE = ["--frame-size", "20x24"]
@@ -122,9 +122,10 @@ def test_recipe_for_captions_finds_every_photograph_encoded(encoder, tmp_path, m
     given = ["--dataset", "own", "--data", str(data), "--encoder", encoder]
     in_parts(tmp_path / "cache", *given, "--split", "train")
     assert "broken.png: not an image" in capsys.readouterr().err
-    options = image_captioning.parse(["train", "--run", "x", *given])
-    examples = image_captioning.read_split(options, "train")
-    cache, views = tmp_path / "cache", image_captioning.VIEWS
+    options = ["train", "--run", "x", "--data", f"own={data}", "--encoder", encoder]
+    options = image_captioning.parse(options)
+    [examples] = datasets.read_sources(options.data, "train").values()
+    cache, views = tmp_path / "cache", image_captioning.VIEWS[options.views]
     monkeypatch.setattr(records, "_encoding", lambda *_: pytest.fail("something is missing"))
     found = image_captioning.photographs(examples, sabotaged(encoder), cache, views)
     assert found.features.shape == (7, 2, 4)

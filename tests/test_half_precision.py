@@ -47,7 +47,8 @@ def test_two_accumulated_batches_make_one_step_with_a_loss_in_float32(make, prec
     keras.config.set_dtype_policy(precision)
     try:
         keras.utils.set_random_seed(0)
-        model, inputs = make(types.SimpleNamespace(paper=False, accumulate=2))
+        options = {"paper": False, "accumulate": 2, "label_smoothing": 0.0, "ema": None}
+        model, inputs = make(types.SimpleNamespace(**options))
     finally:
         keras.config.set_dtype_policy(before)
     labels = np.random.default_rng(1).integers(WORDS, size=(4, STEPS))

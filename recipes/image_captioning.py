@@ -65,6 +65,7 @@ ENCODERS = {
 MAX_WORDS = 20  # words of a caption that are trained on; authors' code
 MIN_COUNT = 5  # a rarer word is <unk>; authors' code
 VIEWS = {  # of a training image, in stages 1 and 3
+    "1": ("full",),
     "2": ("full", "mirror"),
     "4": ("full", "mirror", "center", "mirror_center"),
     "12": ALL_VIEWS,
@@ -240,6 +241,7 @@ def train_on(strategy, options, run):
             options.seed,
             service=options.data_service,
             caption_weights=seen.group(weights),
+            augment=options.augment,
         )
 
         def score_from_pixels():
@@ -247,7 +249,10 @@ def train_on(strategy, options, run):
                 held_out.encode_again(encoder, passing)
             return dev_scores()
 
-        best = fit("stage2", model, batches, options.fine_tune_epochs, score_from_pixels, best)
+        # Weights that score less after this stage may score more after the next.
+        first_score = None if options.cider_epochs else best
+        epochs = options.fine_tune_epochs
+        best = fit("stage2", model, batches, epochs, score_from_pixels, first_score)
         encoder.trainable = False
 
     # Stage 3: the decoder, on the CIDEr of its own sentences.
@@ -607,6 +612,11 @@ def parse(arguments):
         metavar="LAYER",
         help="keep the CNN's layers before this one frozen in stage 2, which takes less time; "
         "such as block15_expand_conv",
+    )
+    p.add_argument(
+        "--augment",
+        action="store_true",
+        help="draw the size of the crops in stage 2 as well, and sharpen or blur them by chance",
     )
     p.add_argument("--cider-epochs", type=int, default=10, help="of stage 3, CIDEr")
     p.add_argument("--cider-rate", type=float, default=1e-4)

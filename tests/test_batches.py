@@ -14,6 +14,7 @@ from zoo.data.batches import (
     feature_batches,
     image_batches,
     sampling_batches,
+    sharpen,
 )
 
 SIZE = 16
@@ -164,6 +165,29 @@ def test_the_smallest_pictures_can_be_cropped(tmp_path):
     token_ids = np.full((2, 1, 3), 5, "int32")
     for epoch in range(3):
         assert len(arrays(image_batches(paths, token_ids, SIZE, 2, 0, epoch))) == 1
+
+
+def test_augmented_crops_have_60_to_100_percent_of_each_side(paths):
+    shares = []
+    for epoch in range(8):
+        batches = image_batches(paths, grouped_captions(), SIZE, 2, 5, epoch, augment=True)
+        again = image_batches(paths, grouped_captions(), SIZE, 2, 5, epoch, augment=True)
+        for (inputs, *_), (same, *_) in zip(arrays(batches), arrays(again), strict=True):
+            np.testing.assert_array_equal(inputs["image"], same["image"])
+            assert inputs["image"].min() >= 0 and inputs["image"].max() <= 255
+            shares += [np.ptp(image[SIZE // 2, :, 0]) / 255 for image in inputs["image"]]
+    assert 0.5 < min(shares) < 0.7
+    assert 0.9 < max(shares) < 1.01
+
+
+def test_sharpen_adds_the_difference_from_the_mean_of_3_by_3_pixels():
+    image = np.random.default_rng(0).uniform(100, 150, (5, 6, 3)).astype("float32")
+    mean = np.mean([image[1 + y : 4 + y, 1 + x : 5 + x] for y in (-1, 0, 1) for x in (-1, 0, 1)], 0)
+    inner = image[1:4, 1:5]
+    for amount in (-1.0, 0.0, 0.7):
+        found = sharpen(image, amount).numpy()
+        assert found.shape == image.shape
+        np.testing.assert_allclose(found[1:4, 1:5], inner + amount * (inner - mean), atol=1e-3)
 
 
 def test_sampling_batches_say_which_image_they_see():

@@ -11,6 +11,7 @@ from zoo.data.images import decode_image, resize_image
 from zoo.data.service import read_batches
 
 CROP = 7 / 8  # side of a random crop over the picture's; the paper's 224 of 256
+SMALLEST_CROP = 0.6  # with augmentation: of each side, drawn for itself
 POOL = 20  # batches whose captions are sorted by length together
 
 
@@ -143,6 +144,7 @@ def image_batches(
     share=WHOLE,
     service=None,
     caption_weights=None,
+    augment=False,
 ):
     """Batches for fine-tuning the whole network: an image once, with all its captions.
 
@@ -161,6 +163,8 @@ def image_batches(
         service: See `zoo.data.service.read_batches`.
         caption_weights: float32 `(images, captions)`, how much each caption counts in the loss.
             None counts all alike.
+        augment: Whether the size of the crop is drawn too, from 60 to 100 % of each side, and the
+            picture is blurred or sharpened by chance. Otherwise a crop has 7/8 of each side.
 
     Returns:
         `tf.data.Dataset` of `({"image", "token_ids"}, targets, weights)`: float32 RGB in 0..255
@@ -169,27 +173,51 @@ def image_batches(
     """
     order = epoch_order(len(paths), batch_size, seed, epoch)
     rng = np.random.default_rng([seed, epoch, 1])
-    corners = rng.random((*order.shape, 2), dtype="float32") * np.float32(1 - CROP)
+    places = rng.random((*order.shape, 2), dtype="float32")  # of a crop, in its room
     mirrored = rng.integers(2, size=order.shape).astype(bool)
+    crops = np.full(places.shape, CROP, "float32")
+    sharpness = np.zeros(order.shape, "float32")
+    if augment:
+        crops = rng.uniform(SMALLEST_CROP, 1, places.shape).astype("float32")
+        sharpness = rng.uniform(-1, 1, order.shape).astype("float32")
     files = tf.constant([os.fsencode(os.path.abspath(path)) for path in paths])
     token_ids = tf.constant(token_ids)
     weights = None if caption_weights is None else tf.constant(caption_weights)
 
-    def look(image, corner, mirror):
+    def look(image, place, mirror, crop, sharp):
         picture = decode_image(tf.io.read_file(files[image]))
-        sides = tf.cast(tf.shape(picture)[:2], tf.float32)
-        top_left = tf.cast(corner * sides, tf.int32)
-        crop = tf.cast(tf.math.ceil(CROP * sides), tf.int32)
-        picture = tf.slice(picture, [top_left[0], top_left[1], 0], [crop[0], crop[1], 3])
+        pixels = tf.shape(picture)[:2]
+        sides = tf.cast(pixels, tf.float32)
+        top_left = tf.cast(place * (1 - crop) * sides, tf.int32)
+        crop_sides = tf.cast(tf.math.ceil(crop * sides), tf.int32)
+        crop_sides = tf.minimum(crop_sides, pixels - top_left)  # rounding may add a pixel
+        picture = tf.slice(picture, tf.concat([top_left, [0]], 0), tf.concat([crop_sides, [3]], 0))
         picture = resize_image(picture, size)
+        if augment:
+            picture = sharpen(picture, sharp)
         return tf.cond(mirror, lambda: tf.reverse(picture, [1]), lambda: picture), image
 
     def add_captions(images, indices):
         of_captions = None if weights is None else tf.gather(weights, indices)
         return teach({"image": images}, tf.gather(token_ids, indices), of_captions)
 
-    drawn = [share.of(one, first_batch) for one in (order, corners, mirrored)]
+    drawn = [share.of(one, first_batch) for one in (order, places, mirrored, crops, sharpness)]
     return read_batches(drawn, look, service).map(add_captions).prefetch(2)
+
+
+def sharpen(image, amount):
+    """Sharpens a picture, or blurs it where the amount is negative.
+
+    Args:
+        image: float32 `(height, width, 3)` in 0..255.
+        amount: Share of the difference from the mean of 3 x 3 pixels that is added. -1 gives that
+            mean; 0 leaves the picture as it is.
+
+    Returns:
+        float32 of the same shape, in 0..255.
+    """
+    mean = tf.nn.avg_pool2d(image[None], 3, 1, "SAME")[0]
+    return tf.clip_by_value(image + amount * (image - mean), 0.0, 255.0)
 
 
 def sampling_batches(

@@ -494,3 +494,21 @@ def test_preset_for_another_task_is_refused_before_its_weights_are_read():
     fights = "lrcn_activity_efficientnet_lite0_fights"
     with pytest.raises(ValueError, match="for activity_recognition, and one for image_captioning"):
         zoo.from_preset(fights, "image_captioning")
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_preset_of_a_run_in_half_precision_computes_in_float32(policy, tmp_path):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        network = [keras.Input((4, 4, 3)), layers.Conv2D(3, 3), layers.BatchNormalization()]
+        encoder = keras.Sequential([*network, layers.Flatten()])
+        model = lrcn_captioner(encoder, len(WORDS), "1u", embedding_dim=4, lstm_units=5)
+    finally:
+        keras.config.set_dtype_policy(before)
+    model.vocabulary = Vocabulary(WORDS)
+    save_to_preset(model, tmp_path / "saved")
+    assert "float16" not in (tmp_path / "saved" / "config.json").read_text(encoding="utf-8")
+    loaded = from_preset(tmp_path / "saved")
+    parts = [*loaded.image_encoder.layers, loaded.decoder]
+    assert {part.compute_dtype for part in parts} == {"float32"}

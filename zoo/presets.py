@@ -231,7 +231,7 @@ def save_to_preset(model, folder, metadata=None, card=None, half_precision=True)
             np.save(aside / PRIOR, model.prior_features.astype("float16"))
         if getattr(model, "feature_statistics", None) is not None:
             model.feature_statistics.save(aside / STATISTICS)
-        write_json(aside / "config.json", model.get_config())
+        write_json(aside / "config.json", _in_single_precision(model.get_config()))
         metadata = {**(metadata or {}), "format": FORMAT, "task": name}
         metadata.pop(CONFIDENCE, None)  # the model's own counts, which fits its weights
         if getattr(model, "confidence", None) is not None:
@@ -301,6 +301,21 @@ def check_folder(folder):
             f"{', '.join(sorted(files)[:20])}{', ...' if len(files) > 20 else ''}. Choose another "
             "folder."
         )
+
+
+def _in_single_precision(config):
+    """Replaces the mixed precision of a training run by float32 in a model's configuration.
+
+    Without this, a model that was trained in bfloat16 also computes in bfloat16 where it is
+    loaded, which takes several times as long on a processor without bfloat16 instructions.
+    """
+    if isinstance(config, dict):
+        return {key: _in_single_precision(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [_in_single_precision(value) for value in config]
+    if config in ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16"):
+        return "float32"
+    return config
 
 
 def _preset_of_run(name):

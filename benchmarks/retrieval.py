@@ -26,7 +26,7 @@ from zoo.decoding import Constraints, Sampling
 from zoo.files import write_json
 from zoo.models.pair_scores import score_pairs
 from zoo.presets import from_preset
-from zoo.vocabulary import UNKNOWN, has_word
+from zoo.text.vocabulary import UNKNOWN, has_word
 
 MODEL = "lrcn_captioner_efficientnet_lite0_flickr8k"
 FASTER, LONGEST = 3.0, 3600.0  # the least, and seconds

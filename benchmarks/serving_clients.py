@@ -17,7 +17,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from zoo.data.images import decode_image, resize_image
 from zoo.data.sample_pictures import sample_pictures
 from zoo.decoding import Constraints
-from zoo.vocabulary import UNKNOWN
+from zoo.text.vocabulary import UNKNOWN
 
 NAME = "lrcn_captioner"  # of the served model
 KINDS = ("JPEG", "JPEG", "JPEG", "PNG", "JPEG", "JPEG", "JPEG", "PNG")  # crops of a photograph

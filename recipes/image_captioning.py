@@ -36,7 +36,6 @@ import zoo
 from zoo import training
 from zoo.data import datasets
 from zoo.data.batches import feature_batches, image_batches, sampling_batches
-from zoo.data.captions import encode_captions
 from zoo.data.photographs import JoinedPhotographs, Photographs
 from zoo.data.records import encode_images
 from zoo.data.views import VIEWS as ALL_VIEWS
@@ -47,6 +46,8 @@ from zoo.models.backbones import efficientnet_lite0, efficientnet_lite2, vgg16
 from zoo.models.efficientnet_lite import FEATURES
 from zoo.presets import from_preset, from_run, save_confidence, save_to_preset
 from zoo.serving.export import export_preset
+from zoo.text.tokenization import encode_captions
+from zoo.text.vocabulary import UNKNOWN, Vocabulary, has_word
 from zoo.training.cider import CiderTraining, caption_reward
 from zoo.training.confidence import THRESHOLD, fit_confidence, write_confidence_report
 from zoo.training.curves import draw_curves
@@ -55,7 +56,6 @@ from zoo.training.resume import fit_stage, keep_settings
 from zoo.training.transfer import match_sizes, transfer_decoder
 from zoo.training.whole_batch import SGD, StepCrossEntropy, cosine_adam
 from zoo.training.workers import is_chief, run_folder
-from zoo.vocabulary import UNKNOWN, Vocabulary, has_word
 
 ENCODERS = {
     "efficientnet_lite0": efficientnet_lite0,

@@ -59,6 +59,7 @@ from zoo.models.sentences import MAX_WORDS
 from zoo.models.video_describer import MAX_STEPS
 from zoo.presets import from_preset, from_run, save_to_preset
 from zoo.serving.export import export_preset
+from zoo.text.vocabulary import Vocabulary
 from zoo.training.activity import feature_statistics
 from zoo.training.curves import draw_curves
 from zoo.training.report import evaluate_captioner, generated_cider
@@ -67,7 +68,6 @@ from zoo.training.role_labels import read_labels
 from zoo.training.transfer import match_sizes, transfer_decoder
 from zoo.training.whole_batch import StepCrossEntropy, cosine_adam
 from zoo.training.workers import is_chief, run_folder
-from zoo.vocabulary import Vocabulary
 
 FROM_SCRATCH = "digit_cnn"  # the encoder without ImageNet weights
 ENCODERS = {

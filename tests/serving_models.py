@@ -35,7 +35,7 @@ from zoo.models.confidence import CaptionConfidence
 from zoo.serving.export import export
 from zoo.serving.servable import Servable
 from zoo.serving.server import Server
-from zoo.vocabulary import Vocabulary
+from zoo.text.vocabulary import Vocabulary
 
 LOOPBACK = "127.0.0.1"
 X = [[1.0, 2.0], [3.0, 4.0]]

@@ -8,7 +8,7 @@ import pytest
 from serving_models import WORDS, tiny_captioner
 
 from zoo.presets import save_to_preset
-from zoo.vocabulary import Vocabulary
+from zoo.text.vocabulary import Vocabulary
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "benchmarks"))
 

@@ -14,7 +14,7 @@ from zoo.caffe.convert import convert
 from zoo.caffe.layouts import CaffeWeights
 from zoo.cli import main
 from zoo.models.captioner import lrcn_captioner
-from zoo.vocabulary import Vocabulary
+from zoo.text.vocabulary import Vocabulary
 
 WORDS = ["<unk>", *(f"word{n}" for n in range(7))]  # as the authors' file begins; 9 with the end
 

@@ -12,7 +12,7 @@ from keras import layers
 import zoo
 from zoo import lrcn_captioner
 from zoo.decoding import BeamSearch, Constraints, Sampling
-from zoo.vocabulary import EOS, UNKNOWN, Vocabulary
+from zoo.text.vocabulary import EOS, UNKNOWN, Vocabulary
 
 WORDS = ["<eos>", "<unk>", "a", "dog", "cat", "sleeps", "runs"]
 FEATURES = 5

@@ -29,7 +29,7 @@ from zoo.data.images import read_images
 from zoo.decoding import BeamSearch, Constraints
 from zoo.serving import client as module
 from zoo.serving.client import Client, ServerError
-from zoo.vocabulary import UNKNOWN
+from zoo.text.vocabulary import UNKNOWN
 
 
 @pytest.fixture(scope="module")

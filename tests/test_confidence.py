@@ -9,7 +9,7 @@ import pytest
 from zoo import lrcn_captioner
 from zoo.decoding import BeamSearch, Constraints
 from zoo.models.confidence import QUANTITIES, CaptionConfidence
-from zoo.vocabulary import UNKNOWN, Vocabulary
+from zoo.text.vocabulary import UNKNOWN, Vocabulary
 
 WORDS = ["<eos>", "<unk>", "a", "dog", "cat", "sleeps", "runs"]
 FEATURES = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")

@@ -13,7 +13,7 @@ from zoo.inference.describe_video import SAMPLES_PER_SECOND, ShotCaptioner
 from zoo.models.backbones import image_encoder
 from zoo.models.confidence import CaptionConfidence
 from zoo.presets import save_to_preset
-from zoo.vocabulary import Vocabulary
+from zoo.text.vocabulary import Vocabulary
 
 WORDS = ["a", "red", "green", "field", "moves", "fast"]
 RATE = 4

@@ -24,7 +24,7 @@ from zoo import lrcn_captioner
 from zoo.decoding import BeamSearch, Constraints
 from zoo.serving import export as exporting
 from zoo.serving.batching_parameters import read_parameters
-from zoo.vocabulary import Vocabulary
+from zoo.text.vocabulary import Vocabulary
 
 HERE = pathlib.Path(__file__).parent
 SIGNATURES = {"serving_default", "sample", "score", "features", "score_features"}

@@ -25,7 +25,7 @@ from zoo.presets import save_to_preset
 from zoo.serving.client import Client
 from zoo.serving.export import export
 from zoo.serving.frames import BAD_COUNT
-from zoo.vocabulary import UNKNOWN
+from zoo.text.vocabulary import UNKNOWN
 
 BATCHING = pathlib.Path(__file__).parents[1] / "saved_models" / "batching_parameters.txt"
 

@@ -9,7 +9,7 @@ from serving_models import LOOPBACK, retrieval_export, running, tiny_captioner
 from zoo import lrcn_captioner
 from zoo.serving.client import Client
 from zoo.serving.export import export
-from zoo.vocabulary import Vocabulary
+from zoo.text.vocabulary import Vocabulary
 
 SENTENCES = ["a red square", "", "café on a zebra"]
 

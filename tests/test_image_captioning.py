@@ -26,9 +26,9 @@ from zoo import training
 from zoo.data.batches import image_batches
 from zoo.decoding import Sampling
 from zoo.models.backbones import image_encoder
+from zoo.text.vocabulary import Vocabulary
 from zoo.training.cider import CiderTraining
 from zoo.training.resume import keep_settings
-from zoo.vocabulary import Vocabulary
 
 RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
 sys.path.insert(0, str(RECIPES))

@@ -14,7 +14,7 @@ from zoo.data.images import read_images
 from zoo.evaluation.retrieval import correct_by_prior, evaluate
 from zoo.models import pair_scores
 from zoo.presets import from_preset, save_to_preset
-from zoo.vocabulary import Vocabulary
+from zoo.text.vocabulary import Vocabulary
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "recipes"))
 

@@ -11,39 +11,38 @@ HOUSE = pathlib.Path(__file__).parents[1]
 # Room -> (rooms of zoo that it may import, besides itself; packages, besides Python's own).
 # A room is a module or a package of zoo; a line for one file wins over that of its room. When a
 # wall moves, move it here. An import inside a function counts like one at the top.
-EVERY_ROOM = {"zoo", "models", "decoding", "vocabulary", "data", "evaluation", "training"}
+EVERY_ROOM = {"zoo", "models", "decoding", "text", "data", "evaluation", "training"}
 EVERY_ROOM |= {"gallery", "presets", "serving", "caffe", "inference"}
 FOR_ALL = {"files"}  # any room may import it
 WALLS = {
     "zoo": ({"models", "presets"}, set()),  # the front door, zoo/__init__.py
     "files": (set(), set()),
-    "vocabulary": (set(), set()),
+    "text": (set(), {"numpy", "tensorflow", "tensorflow_text"}),
     "decoding": (set(), {"keras", "numpy"}),  # gets a step function, never a model
-    "models": ({"decoding", "vocabulary"}, {"keras", "numpy"}),
+    "models": ({"decoding", "text"}, {"keras", "numpy"}),
     "models.caffe_backbones": ({"caffe"}, {"keras"}),  # takes Caffe's files of ImageNet weights
-    "data": ({"vocabulary"}, {"numpy", "tensorflow", "tqdm"}),  # no network, no Keras
-    "data.captions": ({"vocabulary"}, {"numpy", "tensorflow", "tensorflow_text"}),
+    "data": ({"text"}, {"numpy", "tensorflow", "tqdm"}),  # no network, no Keras
     "data.video_extra": (set(), {"av", "cv2"}),  # videos, flow and shards get them from there
     "data.shots": (set(), {"scenedetect"}),
     "data.datasets.moving_digits": (set(), {"numpy", "sklearn"}),
-    "data.audit": ({"gallery", "vocabulary"}, {"tqdm"}),  # writes a sheet of examples
+    "data.audit": ({"gallery", "text"}, {"tqdm"}),  # writes a sheet of examples
     "gallery": (set(), {"PIL"}),
-    "evaluation": ({"vocabulary"}, {"numpy", "pycocoevalcap"}),  # gets predictions, never a model
+    "evaluation": ({"text"}, {"numpy", "pycocoevalcap"}),  # gets predictions, never a model
     "training": ({"evaluation"}, {"keras", "matplotlib", "numpy", "tensorflow"}),
     "training.activity": ({"data", "evaluation", "models"}, {"numpy"}),  # videos and statistics
     "training.confidence": ({"evaluation", "models"}, {"numpy", "sklearn"}),  # fits a model's
     "training.role_labels": ({"data", "evaluation"}, {"numpy"}),  # of a split of videos
     "training.workers": ({"data"}, {"keras", "numpy", "tensorflow"}),  # who reads which rows
-    "training.report": ({"decoding", "evaluation", "gallery", "vocabulary"}, {"numpy"}),
-    "training.transfer": ({"vocabulary"}, {"numpy"}),  # rows of the embedding go by word
-    "presets": ({"models", "data", "decoding", "vocabulary"}, {"h5py", "numpy"}),
+    "training.report": ({"decoding", "evaluation", "gallery", "text"}, {"numpy"}),
+    "training.transfer": ({"text"}, {"numpy"}),  # rows of the embedding go by word
+    "presets": ({"models", "data", "decoding", "text"}, {"h5py", "numpy"}),
     "serving": (
-        {"models", "data", "decoding", "vocabulary", "presets"},
+        {"models", "data", "decoding", "text", "presets"},
         {"google", "grpc", "grpc_health", "keras", "numpy", "prometheus_client", "starlette"}
         | {"tensorflow", "tensorflow_serving", "uvicorn"},
     ),
     "inference": (
-        {"models", "data", "decoding", "vocabulary", "presets"},
+        {"models", "data", "decoding", "text", "presets"},
         {"numpy", "tensorflow"},
     ),
     "caffe": (set(), {"google", "keras", "numpy"}),  # Caffe's files and layouts; no networks

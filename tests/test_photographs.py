@@ -7,7 +7,7 @@ from PIL import Image
 
 from zoo.data.datasets import CaptionedImage
 from zoo.data.photographs import Photographs
-from zoo.vocabulary import Vocabulary
+from zoo.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(["<eos>", "<unk>", "a", "red", "square"])
 

@@ -19,7 +19,7 @@ from zoo.decoding import BeamSearch
 from zoo.models.confidence import CaptionConfidence
 from zoo.models.feature_statistics import FeatureStatistics
 from zoo.presets import from_preset, save_confidence, save_to_preset
-from zoo.vocabulary import Vocabulary
+from zoo.text.vocabulary import Vocabulary
 
 WORDS = ["<eos>", "<unk>", "a", "dog", "caf\u00e9"]
 CONFIDENCE = CaptionConfidence(["largest_gain"], [0.1], [0.2], [0.7], bias=-0.3, threshold=0.4)

@@ -10,7 +10,7 @@ from serving_models import WORDS, tiny_captioner
 from zoo.cli import main
 from zoo.data.images import read_images
 from zoo.presets import from_preset, save_to_preset
-from zoo.vocabulary import Vocabulary
+from zoo.text.vocabulary import Vocabulary
 
 SENTENCE = "a red square on grass"
 

@@ -15,8 +15,8 @@ from zoo.data.photographs import Photographs
 from zoo.models.backbones import image_encoder
 from zoo.models.confidence import QUANTITIES
 from zoo.presets import from_preset, save_to_preset
+from zoo.text.vocabulary import Vocabulary
 from zoo.training.confidence import fit_confidence
-from zoo.vocabulary import Vocabulary
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "recipes"))
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from zoo import lrcn_captioner, lrcn_video_describer
+from zoo.text.vocabulary import Vocabulary
 from zoo.training.transfer import transfer_decoder
-from zoo.vocabulary import Vocabulary
 
 WORDS = ("<eos>", "<unk>", "a", "dog", "cat")
 FEATURES = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")

@@ -8,7 +8,7 @@ from keras import layers
 import zoo
 from zoo import lrcn_video_describer, semantic_role_recognizer
 from zoo.models.frames import LabelsInOrder, MeanOverFrames
-from zoo.vocabulary import EOS, Vocabulary
+from zoo.text.vocabulary import EOS, Vocabulary
 
 WORDS = ["<eos>", "<unk>", "a", "dog", "cat", "sleeps", "runs"]
 RNG = np.random.default_rng(0)

@@ -16,7 +16,7 @@ import zoo
 from recipes import video_description as recipe
 from zoo.models.backbones import image_encoder
 from zoo.presets import save_to_preset
-from zoo.vocabulary import Vocabulary
+from zoo.text.vocabulary import Vocabulary
 
 SHORT = ["--epochs", "3"]  # that words learn to follow labels, test_video_describer.py shows
 ROLES = {"activity": ["none", "falls", "rises"], "object": ["none", "box"]}

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-import zoo.vocabulary
-from zoo.vocabulary import Vocabulary, _kind, tokenize
+import zoo.text.vocabulary
+from zoo.text.vocabulary import Vocabulary, _kind, tokenize
 
 
 @pytest.mark.parametrize(
@@ -163,4 +163,4 @@ def test_len_and_membership_count_reserved_words():
 
 def test_vocabulary_needs_only_the_standard_library():
     # -I -S: no site-packages, and no `zoo` either, whose front door imports keras.
-    subprocess.run([sys.executable, "-I", "-S", zoo.vocabulary.__file__], check=True)
+    subprocess.run([sys.executable, "-I", "-S", zoo.text.vocabulary.__file__], check=True)

@@ -18,7 +18,7 @@ from zoo.models.confidence import CaptionConfidence
 from zoo.models.feature_statistics import FeatureStatistics
 from zoo.models.role_recognizer import SemanticRoleRecognizer
 from zoo.models.video_describer import LRCNVideoDescriber
-from zoo.vocabulary import UNKNOWN, Vocabulary
+from zoo.text.vocabulary import UNKNOWN, Vocabulary
 
 SHIPPED = pathlib.Path(__file__).parent / "preset_files"
 FORMAT = 1  # of the folder; raised when an older program could not read it

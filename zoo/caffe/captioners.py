@@ -18,7 +18,7 @@ def read_captioner(weights, vocabulary):
 
     Args:
         weights: `zoo.caffe.layouts.CaffeWeights`.
-        vocabulary: `zoo.vocabulary.Vocabulary`.
+        vocabulary: `zoo.text.vocabulary.Vocabulary`.
 
     Returns:
         `LRCNCaptioner` with that vocabulary, and what it is, a sentence.

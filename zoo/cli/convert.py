@@ -57,7 +57,7 @@ def run(options):
     """Converts, and prints the report."""
     from zoo.caffe.convert import convert
     from zoo.cli.layer_check import check_layers, find_video
-    from zoo.vocabulary import Vocabulary
+    from zoo.text.vocabulary import Vocabulary
 
     if options.check_layers:
         find_video(options.check_layers)  # before anything that takes time

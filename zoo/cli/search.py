@@ -182,7 +182,7 @@ def _name_unknown_words(vocabulary, sentences):
         List for JSON, one dict a word: `word`, `num_sentences` with it, and `similar`, words of
         the vocabulary.
     """
-    from zoo.vocabulary import describe_unknown_word
+    from zoo.text.vocabulary import describe_unknown_word
 
     counts = collections.Counter()
     num_sentences = 0

@@ -7,7 +7,7 @@ import tqdm
 
 from zoo.data.images import explain, read_images
 from zoo.gallery import Picture, write_gallery
-from zoo.vocabulary import has_word
+from zoo.text.vocabulary import has_word
 
 
 class Problem(NamedTuple):

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from zoo.data.captions import teacher_forcing
 from zoo.data.images import decode_image, resize_image
 from zoo.data.service import read_batches
+from zoo.text.tokenization import teacher_forcing
 
 CROP = 7 / 8  # side of a random crop over the picture's; the paper's 224 of 256
 SMALLEST_CROP = 0.6  # with augmentation: of each side, drawn for itself

@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 
-from zoo.data.captions import encode_captions
 from zoo.data.datasets.described import place_of
-from zoo.vocabulary import has_word
+from zoo.text.tokenization import encode_captions
+from zoo.text.vocabulary import has_word
 
 
 class Captioned:

@@ -12,7 +12,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 
 from zoo.evaluation import java_scorers
 from zoo.files import write_json
-from zoo.vocabulary import has_word
+from zoo.text.vocabulary import has_word
 
 TOKENISATION = "lower-case words of letters, marks, digits and apostrophes; punctuation dropped"
 RESULTS_FORMAT = 'expected COCO\'s results format: [{"image_id": 1, "caption": "a dog"}, ...]'

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from zoo.evaluation.captions import plain_words
-from zoo.vocabulary import has_word
+from zoo.text.vocabulary import has_word
 
 MAX_ORDER = 4  # n-grams of 1 to 4 words
 LENGTH_SIGMA = 6.0  # words; how soon another length than the reference's costs

@@ -109,8 +109,8 @@ class LRCNCaptioner(WritesSentences, keras.Model):
     Attributes:
         image_encoder: The CNN, or None where features are fed.
         decoder: `CaptionDecoder`.
-        vocabulary: `zoo.vocabulary.Vocabulary` or None. A model from `from_preset` has one, and
-            only with one does the model speak words instead of ids.
+        vocabulary: `zoo.text.vocabulary.Vocabulary` or None. A model from `from_preset` has one,
+            and only with one does the model speak words instead of ids.
         sampler: What `caption` decodes with: `BeamSearch()`, or the preset's choice.
         prior_features: float32 `(images, features)` of images that have nothing to do with a
             question, with which retrieval tells what sentences are common; or None.

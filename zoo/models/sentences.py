@@ -5,7 +5,7 @@ import numpy as np
 
 from zoo.decoding import BeamSearch, Constraints, Decoded, Greedy, Sampling, draw_uniforms
 from zoo.decoding.keras_hub import KerasHubSampling, is_keras_hub_sampler
-from zoo.vocabulary import UNKNOWN
+from zoo.text.vocabulary import UNKNOWN
 
 MAX_WORDS = 20  # words of a training sentence and of a generated one, its end included
 STRATEGIES = {"greedy": Greedy(), "beam": BeamSearch(), "sample": Sampling()}
@@ -19,8 +19,8 @@ class WritesSentences:
     Attributes:
         sees: What it sees, one and many, for messages.
         decoder: A `zoo.models.word_decoder.WordDecoder`.
-        vocabulary: `zoo.vocabulary.Vocabulary` or None. A model from `from_preset` has one, and
-            only with one does the model speak words instead of ids.
+        vocabulary: `zoo.text.vocabulary.Vocabulary` or None. A model from `from_preset` has one,
+            and only with one does the model speak words instead of ids.
         sampler: What `caption` decodes with: `BeamSearch()`, or the preset's choice.
         constraints: `Constraints` that `caption` keeps: no `<unk>`, and the preset's others.
         compiled_functions: `CompiledFunctions` of this model, for functions that work on it.

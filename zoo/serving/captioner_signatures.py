@@ -8,7 +8,6 @@ import types
 
 import tensorflow as tf
 
-from zoo.data.captions import tokenize_in_graph
 from zoo.data.images import OK, resize_image
 from zoo.decoding import EOS
 from zoo.decoding.sampling import invert, write
@@ -16,7 +15,8 @@ from zoo.models.confidence import caption_quantities
 from zoo.models.sentences import MAX_WORDS
 from zoo.serving.pictures import STATUS, a_picture, encode_pictures
 from zoo.serving.sentences import best_sentences, sampler_of, sentences, spoken
-from zoo.vocabulary import UNKNOWN
+from zoo.text.tokenization import tokenize_in_graph
+from zoo.text.vocabulary import UNKNOWN
 
 
 class CaptionerSignatures(tf.Module):

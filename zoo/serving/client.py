@@ -474,5 +474,5 @@ def _rows(tensor, rows):
 
 
 def _has_word(sentence):
-    """Whether a sentence has a letter or a digit, as `zoo.vocabulary.has_word` tells."""
+    """Whether a sentence has a letter or a digit, as `zoo.text.vocabulary.has_word` tells."""
     return any(map(str.isalnum, sentence))

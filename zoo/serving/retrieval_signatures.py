@@ -4,9 +4,9 @@ import math
 
 import tensorflow as tf
 
-from zoo.data.captions import HAS_WORD, tokenize_in_graph
 from zoo.serving.captioner_signatures import CaptionerSignatures
-from zoo.vocabulary import UNKNOWN
+from zoo.text.tokenization import HAS_WORD, tokenize_in_graph
+from zoo.text.vocabulary import UNKNOWN
 
 
 class RetrievalSignatures(CaptionerSignatures):

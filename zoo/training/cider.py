@@ -76,7 +76,7 @@ def caption_reward(references, vocabulary):
 
     Args:
         references: List with the list of captions of each image.
-        vocabulary: `zoo.vocabulary.Vocabulary` of the ids.
+        vocabulary: `zoo.text.vocabulary.Vocabulary` of the ids.
 
     Returns:
         `reward(image_index (rows,), token_ids (rows, max_words)) -> float32 (rows,)`.

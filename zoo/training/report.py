@@ -14,7 +14,7 @@ from zoo.evaluation.captions import (
 )
 from zoo.files import write_json
 from zoo.gallery import Picture, write_gallery
-from zoo.vocabulary import UNKNOWN
+from zoo.text.vocabulary import UNKNOWN
 
 SCORED_AT_ONCE = 500  # references
 SHOWN = 24  # best, and worst, captions of a gallery

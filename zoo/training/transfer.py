@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from zoo.vocabulary import UNKNOWN
+from zoo.text.vocabulary import UNKNOWN
 
 
 def match_sizes(settings, source=None):

@@ -4,7 +4,7 @@ import gzip
 import pathlib
 
 from zoo.data.datasets.example import existing
-from zoo.vocabulary import has_word
+from zoo.text.vocabulary import has_word
 
 
 def sentences(path):

@@ -3,11 +3,12 @@
 import numpy as np
 import tensorflow as tf
 
-from zoo.vocabulary import UNKNOWN
+from zoo.text.vocabulary import UNKNOWN
 
-# RE2's \w and \s know ASCII only; these classes are `zoo.vocabulary.tokenize`'s for all of Unicode.
+# RE2's \w and \s know ASCII only; these classes are `zoo.text.vocabulary.tokenize`'s for all of
+# Unicode.
 WORD = r"\p{L}\p{M}\p{N}_"
-HAS_WORD = r"(?s).*[\p{L}\p{N}].*"  # a letter or a digit, as `zoo.vocabulary.has_word`
+HAS_WORD = r"(?s).*[\p{L}\p{N}].*"  # a letter or a digit, as `zoo.text.vocabulary.has_word`
 SPACE = r"\x09-\x0d\x1c-\x20\x{85}\p{Z}"
 BATCH_SIZE = (
     1024  # captions tokenised at a time: large enough that calling TensorFlow costs nothing
@@ -15,7 +16,7 @@ BATCH_SIZE = (
 
 
 def tokenize_in_pipeline(sentences):
-    """Tokenises a batch of sentences inside tf.data, as `zoo.vocabulary.tokenize` does.
+    """Tokenises a batch of sentences inside tf.data, as `zoo.text.vocabulary.tokenize` does.
 
     Uses tensorflow-text, so never call it in a graph that is exported: one of its ops makes the
     whole SavedModel unloadable for servers built without them. See `tokenize_in_graph`.
@@ -43,7 +44,8 @@ def tokenize_in_pipeline(sentences):
 def tokenize_in_graph(sentences):
     """Tokenises a batch of sentences with core TensorFlow ops, for graphs that are exported.
 
-    Agrees with `zoo.vocabulary.tokenize` on text in Unicode's form NFC, which is what keyboards
+    Agrees with `zoo.text.vocabulary.tokenize` on text in Unicode's form NFC, which is what
+    keyboards
     and nearly all files give: core TensorFlow cannot compose an `e` and a separate accent.
 
     Args:
@@ -79,7 +81,7 @@ def encode_captions(sentences, vocabulary, max_words=20):
 
     Args:
         sentences: List of strings.
-        vocabulary: `zoo.vocabulary.Vocabulary`.
+        vocabulary: `zoo.text.vocabulary.Vocabulary`.
         max_words: Longer captions are cut after so many words.
 
     Returns:
@@ -88,7 +90,7 @@ def encode_captions(sentences, vocabulary, max_words=20):
         no weight: count these with `(token_ids[:, 0] == 0).sum()`.
 
     Example:
-        >>> from zoo.vocabulary import Vocabulary
+        >>> from zoo.text.vocabulary import Vocabulary
         >>> vocabulary = Vocabulary(["<eos>", "<unk>", "a", "man", "rides", "horse"])
         >>> encode_captions(["A man rides a zebra.", "..."], vocabulary, max_words=6)
         array([[2, 3, 4, 2, 1, 0],

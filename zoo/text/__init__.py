@@ -1,0 +1,1 @@
+"""Words and sentences: the vocabulary, and tokenization in Python and in TensorFlow."""

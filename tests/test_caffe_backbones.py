@@ -17,8 +17,7 @@ from caffe_nets import (
 )
 from made_pictures import pictures, run
 
-from zoo.models import caffe_backbones
-from zoo.models.backbones import caffenet, caffenet_hybrid, vgg16
+from zoo.models.backbones import caffe_nets, caffenet, caffenet_hybrid, vgg16
 
 
 def check(folder, encoder, prototxt, path, names, mean_bgr):
@@ -68,7 +67,7 @@ def test_channels_are_normalised_as_in_caffe():
     for channel in range(11):
         window = x[..., max(channel - 2, 0) : channel + 3].astype("float64")
         expected[..., channel] = x[..., channel] / (1 + 1e-4 / 5 * (window**2).sum(-1)) ** 0.75
-    layer = caffe_backbones.LocalResponseNormalization()
+    layer = caffe_nets.LocalResponseNormalization()
     np.testing.assert_allclose(run(layer, x), expected, rtol=1e-5)
 
 
@@ -180,7 +179,7 @@ def test_hybrid_reads_its_weights_from_a_file(tmp_path):
 
 
 def test_vgg16_is_that_of_keras_with_its_weights_and_preprocessing(monkeypatch, tmp_path):
-    monkeypatch.setattr(caffe_backbones, "VGG_SIDE", 32)
+    monkeypatch.setattr(caffe_nets, "VGG_SIDE", 32)
     network = keras.applications.VGG16(
         weights=None, input_shape=(32, 32, 3), classifier_activation=None
     )

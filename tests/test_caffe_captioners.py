@@ -11,8 +11,8 @@ from made_pictures import pictures
 import zoo
 from zoo.caffe.captioners import fill_decoder, find_variant
 from zoo.caffe.convert import convert
-from zoo.caffe.layouts import CaffeWeights
 from zoo.cli import main
+from zoo.models.backbones.caffe_layouts import CaffeWeights
 from zoo.models.captioner import lrcn_captioner
 from zoo.text.vocabulary import Vocabulary
 

@@ -14,8 +14,8 @@ from PIL import Image
 import zoo
 from zoo.caffe.convert import convert
 from zoo.caffe.fingerprints import KNOWN, compare
-from zoo.caffe.layouts import Moved
 from zoo.cli import main
+from zoo.models.backbones.caffe_layouts import Moved
 
 CLASSES = [f"Class{n}" for n in range(5)]
 

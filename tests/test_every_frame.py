@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from zoo.models.every_frame import EveryFrame
+from zoo.models.layers.every_frame import EveryFrame
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from zoo.models.fused import FusedConvolution, fuse_batch_normalization
+from zoo.models.layers.fused_convolution import FusedConvolution, fuse_batch_normalization
 
 
 def small_network():

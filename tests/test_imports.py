@@ -19,8 +19,7 @@ WALLS = {
     "files": (set(), set()),
     "text": (set(), {"numpy", "tensorflow", "tensorflow_text"}),
     "decoding": (set(), {"keras", "numpy"}),  # gets a step function, never a model
-    "models": ({"decoding", "text"}, {"keras", "numpy"}),
-    "models.caffe_backbones": ({"caffe"}, {"keras"}),  # takes Caffe's files of ImageNet weights
+    "models": ({"decoding", "text"}, {"google", "keras", "numpy"}),  # protobuf reads Caffe's files
     "data": ({"text"}, {"numpy", "tensorflow", "tqdm"}),  # no network, no Keras
     "data.video_extra": (set(), {"av", "cv2"}),  # videos, flow and shards get them from there
     "data.shots": (set(), {"scenedetect"}),
@@ -45,10 +44,7 @@ WALLS = {
         {"models", "data", "decoding", "text", "presets"},
         {"numpy", "tensorflow"},
     ),
-    "caffe": (set(), {"google", "keras", "numpy"}),  # Caffe's files and layouts; no networks
-    "caffe.cnns": ({"models"}, set()),
-    "caffe.captioners": ({"models"}, {"keras"}),  # the authors' models
-    "caffe.convert": ({"data", "models", "presets"}, {"keras"}),
+    "caffe": ({"data", "models", "presets"}, {"keras", "numpy"}),
     "cli": (EVERY_ROOM, {"PIL", "matplotlib", "numpy", "tensorflow", "tqdm"}),
     "cli.layer_check": (EVERY_ROOM, {"keras", "numpy"}),  # asks layers of a network
     "cli.features": (EVERY_ROOM, {"keras", "numpy"}),  # sets the precision, as the recipes do

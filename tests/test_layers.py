@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zoo.models.cells import LSTMGates
-from zoo.models.layers import CaptionDecoder
+from zoo.models.decoders.caption_decoder import CaptionDecoder
+from zoo.models.layers.recurrent_cells import LSTMGates
 
 VOCABULARY, FEATURES, EMBEDDING, UNITS = 7, 5, 4, 6
 IMAGE_LAYER = {"1u": 0, "2u": 0, "2f": 1, "4f": 1}  # which layer sees the image, from 0; figure 4

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from zoo.models.role_crf import RoleCRF
+from zoo.models.layers.role_crf import RoleCRF
 
 SIZES = [4, 4, 4, 4]
 

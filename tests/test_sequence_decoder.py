@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from zoo.decoding import BeamSearch
-from zoo.models.sequence_decoder import SequenceDecoder
+from zoo.models.decoders.sequence_decoder import SequenceDecoder
 
 VOCABULARY, FEATURES, UNITS, WORDS = 6, 3, 4, 2
 LENGTHS = np.array([5, 2, 1], "int32")

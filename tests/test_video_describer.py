@@ -7,7 +7,7 @@ from keras import layers
 
 import zoo
 from zoo import lrcn_video_describer, semantic_role_recognizer
-from zoo.models.frames import LabelsInOrder, MeanOverFrames
+from zoo.models.layers.sequence_mask import LabelsInOrder, MeanOverFrames
 from zoo.text.vocabulary import EOS, Vocabulary
 
 WORDS = ["<eos>", "<unk>", "a", "dog", "cat", "sleeps", "runs"]

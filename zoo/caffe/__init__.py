@@ -4,6 +4,6 @@
 `cnns` and `captioners` build what a file holds, and `convert` makes a preset of it.
 """
 
-from zoo.caffe.caffemodel import read_caffemodel
+from zoo.models.backbones.caffe_weights import read_caffemodel
 
 __all__ = ["read_caffemodel"]

@@ -3,10 +3,10 @@
 import keras
 
 from zoo.caffe.cnns import read_cnn
-from zoo.caffe.layouts import fill_layer, fill_lstm, table
-from zoo.models.caffe_backbones import MEAN_PIXEL
+from zoo.models.backbones.caffe_layouts import fill_layer, fill_lstm, table
+from zoo.models.backbones.caffe_nets import MEAN_PIXEL
 from zoo.models.captioner import lrcn_captioner
-from zoo.models.layers import VARIANTS
+from zoo.models.decoders.caption_decoder import VARIANTS
 
 LSTMS = ["lstm1", "lstm2", "lstm3", "lstm4"]
 MARGIN = 29  # pixels around what the CNN sees: 256 - 227
@@ -17,7 +17,7 @@ def read_captioner(weights, vocabulary):
     """Builds and fills a captioner.
 
     Args:
-        weights: `zoo.caffe.layouts.CaffeWeights`.
+        weights: `zoo.models.backbones.caffe_layouts.CaffeWeights`.
         vocabulary: `zoo.text.vocabulary.Vocabulary`.
 
     Returns:
@@ -47,7 +47,7 @@ def find_variant(weights):
     """Says which of the paper's captioners a file holds, by the LSTM that sees the image.
 
     Args:
-        weights: `zoo.caffe.layouts.CaffeWeights`.
+        weights: `zoo.models.backbones.caffe_layouts.CaffeWeights`.
 
     Returns:
         `"1u"`, `"2u"`, `"2f"` or `"4f"`.
@@ -72,8 +72,8 @@ def fill_decoder(decoder, weights):
     """Moves embedding, LSTMs and output of a captioner.
 
     Args:
-        decoder: `zoo.models.layers.CaptionDecoder` of the same variant and sizes.
-        weights: `zoo.caffe.layouts.CaffeWeights`.
+        decoder: `zoo.models.decoders.caption_decoder.CaptionDecoder` of the same variant and sizes.
+        weights: `zoo.models.backbones.caffe_layouts.CaffeWeights`.
 
     Raises:
         ValueError: If a layer is not there, or has another shape.
@@ -92,7 +92,7 @@ def see_center(encoder):
     brought to 256 pixels (253 for VGG-16, which takes 224), and what is too much is cut off.
 
     Args:
-        encoder: Image encoder of `zoo.models.caffe_backbones`.
+        encoder: Image encoder of `zoo.models.backbones.caffe_nets`.
 
     Returns:
         A `keras.Model` from images, float32 RGB in 0..255, `(batch, size, size, 3)`, `size` being

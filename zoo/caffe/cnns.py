@@ -1,7 +1,7 @@
 """The CNN in a `.caffemodel`: which one it is, and how it becomes an image encoder."""
 
-from zoo.caffe.layouts import fill_encoder
-from zoo.models.caffe_backbones import caffenet, caffenet_hybrid, vgg16
+from zoo.models.backbones.caffe_layouts import fill_encoder
+from zoo.models.backbones.caffe_nets import caffenet, caffenet_hybrid, vgg16
 
 FULLY_CONNECTED = ("fc8", "fc7", "fc6")  # the last of them that a file has gives the features
 FIRST_KERNELS = {11: caffenet, 7: caffenet_hybrid}  # sides of conv1 in pixels
@@ -11,7 +11,7 @@ def read_cnn(weights, mean_pixel, classifier=None):
     """Builds and fills the CNN that a file holds, up to its last layer that is no classifier.
 
     Args:
-        weights: `zoo.caffe.layouts.CaffeWeights`.
+        weights: `zoo.models.backbones.caffe_layouts.CaffeWeights`.
         mean_pixel: What is subtracted from blue, green and red.
         classifier: Name of a layer that is not the CNN's.
 

@@ -9,10 +9,10 @@ import keras
 from zoo.caffe.captioners import DECODING, read_captioner
 from zoo.caffe.cnns import read_cnn
 from zoo.caffe.fingerprints import Comparison, compare
-from zoo.caffe.layouts import CaffeWeights, fill_layer, fill_lstm
 from zoo.data.clips import CLIP_LENGTH, FRAME_SIZE, STRIDE
 from zoo.models.activity_recognizer import lrcn_activity_recognizer, single_frame_recognizer
-from zoo.models.caffe_backbones import FLOW_MEAN_PIXEL, HYBRID_MEAN_PIXEL, VGG_MEAN_PIXEL
+from zoo.models.backbones.caffe_layouts import CaffeWeights, fill_layer, fill_lstm
+from zoo.models.backbones.caffe_nets import FLOW_MEAN_PIXEL, HYBRID_MEAN_PIXEL, VGG_MEAN_PIXEL
 from zoo.presets import check_folder, save_to_preset
 
 FRAMES = {  # how the authors' nets see a video
@@ -28,7 +28,7 @@ class Conversion(NamedTuple):
 
     Attributes:
         model: The Keras model.
-        moved: List of `zoo.caffe.layouts.Moved`, one a blob of the file.
+        moved: List of `zoo.models.backbones.caffe_layouts.Moved`, one a blob of the file.
         comparison: `zoo.caffe.fingerprints.Comparison`, or None.
         about: What was found in the file, a sentence.
     """

@@ -98,7 +98,7 @@ def compare(moved):
     """Compares the numbers of a file with those of the authors' file of the same layers.
 
     Args:
-        moved: List of `zoo.caffe.layouts.Moved`.
+        moved: List of `zoo.models.backbones.caffe_layouts.Moved`.
 
     Returns:
         `Comparison`, or None where nothing is known of a file with these layers.

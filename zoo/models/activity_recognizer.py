@@ -6,8 +6,8 @@ from keras import ops
 
 from zoo.models.backbones import check_image_encoder, encoder_config, encoder_from_config
 from zoo.models.batched import CompiledFunctions
-from zoo.models.every_frame import EveryFrame
-from zoo.models.fused import fuse_batch_normalization
+from zoo.models.layers.every_frame import EveryFrame
+from zoo.models.layers.fused_convolution import fuse_batch_normalization
 
 
 def lrcn_activity_recognizer(

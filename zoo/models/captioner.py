@@ -9,9 +9,9 @@ from zoo.decoding import BeamSearch
 from zoo.models.backbones import check_image_encoder, encoder_config, encoder_from_config
 from zoo.models.batched import CompiledFunctions
 from zoo.models.confidence import caption_quantities
-from zoo.models.fused import fuse_batch_normalization
-from zoo.models.layers import CaptionDecoder
-from zoo.models.sentences import WritesSentences
+from zoo.models.decoders.caption_decoder import CaptionDecoder
+from zoo.models.generation import WritesSentences
+from zoo.models.layers.fused_convolution import fuse_batch_normalization
 
 
 def lrcn_captioner(

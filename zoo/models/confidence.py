@@ -116,7 +116,7 @@ def caption_quantities(decoder, features, token_ids, word_log_probs):
     image of the training data: one more pass of the sentences through the decoder.
 
     Args:
-        decoder: `zoo.models.layers.CaptionDecoder`.
+        decoder: `zoo.models.decoders.caption_decoder.CaptionDecoder`.
         features: float32 `(batch, features)`.
         token_ids: int32 `(batch, n, words)`, n sentences an image; after the last word only zeros.
         word_log_probs: float32 `(batch, n, words)`, as in `zoo.decoding.Decoded`.

@@ -4,8 +4,8 @@ import keras
 
 from zoo.models.backbones import encoder_config, encoder_from_config
 from zoo.models.batched import CompiledFunctions
-from zoo.models.frames import FramesThere, MeanOverFrames
-from zoo.models.role_crf import RoleCRF
+from zoo.models.layers.role_crf import RoleCRF
+from zoo.models.layers.sequence_mask import FramesThere, MeanOverFrames
 from zoo.models.video_input import encode_videos, video_inputs
 
 

@@ -6,11 +6,11 @@ import numpy as np
 from zoo.decoding import BeamSearch
 from zoo.models.backbones import encoder_config, encoder_from_config
 from zoo.models.batched import CompiledFunctions
-from zoo.models.frames import LabelsInOrder, MeanOverFrames
-from zoo.models.layers import CaptionDecoder
+from zoo.models.decoders.caption_decoder import CaptionDecoder
+from zoo.models.decoders.sequence_decoder import SequenceDecoder
+from zoo.models.generation import WritesSentences
+from zoo.models.layers.sequence_mask import LabelsInOrder, MeanOverFrames
 from zoo.models.role_recognizer import SemanticRoleRecognizer
-from zoo.models.sentences import WritesSentences
-from zoo.models.sequence_decoder import SequenceDecoder
 from zoo.models.video_input import encode_videos, video_inputs
 
 MAX_STEPS = 80  # frames and words together; S2VT's authors' code

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 from zoo.models.backbones import check_image_encoder
-from zoo.models.every_frame import EveryFrame
-from zoo.models.fused import fuse_batch_normalization
+from zoo.models.layers.every_frame import EveryFrame
+from zoo.models.layers.fused_convolution import fuse_batch_normalization
 
 
 def video_inputs(source):

@@ -12,7 +12,7 @@ from zoo.data.images import OK, resize_image
 from zoo.decoding import EOS
 from zoo.decoding.sampling import invert, write
 from zoo.models.confidence import caption_quantities
-from zoo.models.sentences import MAX_WORDS
+from zoo.models.generation import MAX_WORDS
 from zoo.serving.pictures import STATUS, a_picture, encode_pictures
 from zoo.serving.sentences import best_sentences, sampler_of, sentences, spoken
 from zoo.text.tokenization import tokenize_in_graph

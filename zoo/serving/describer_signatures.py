@@ -10,7 +10,7 @@ import types
 import tensorflow as tf
 
 from zoo.data.images import OK
-from zoo.models.sentences import MAX_WORDS
+from zoo.models.generation import MAX_WORDS
 from zoo.serving.frames import (
     MAX_FRAMES,
     count_status,

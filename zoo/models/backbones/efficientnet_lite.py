@@ -9,9 +9,9 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from zoo.models.fused import fuse_batch_normalization
-from zoo.models.preprocess import Preprocess
-from zoo.models.torch_weights import read_torch_weights
+from zoo.models.backbones.torch_weights import read_torch_weights
+from zoo.models.layers.fused_convolution import fuse_batch_normalization
+from zoo.models.layers.preprocess import Preprocess
 
 # Expansion, channels, blocks, kernel size, stride of the seven stages of Lite0.
 STAGES = (

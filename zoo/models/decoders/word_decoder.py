@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from zoo.models.cells import CELLS
+from zoo.models.layers.recurrent_cells import CELLS
 
 
 class WordDecoder(keras.layers.Layer):

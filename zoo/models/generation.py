@@ -18,7 +18,7 @@ class WritesSentences:
 
     Attributes:
         sees: What it sees, one and many, for messages.
-        decoder: A `zoo.models.word_decoder.WordDecoder`.
+        decoder: A `zoo.models.decoders.word_decoder.WordDecoder`.
         vocabulary: `zoo.text.vocabulary.Vocabulary` or None. A model from `from_preset` has one,
             and only with one does the model speak words instead of ids.
         sampler: What `caption` decodes with: `BeamSearch()`, or the preset's choice.

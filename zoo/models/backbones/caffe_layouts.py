@@ -5,7 +5,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from zoo.caffe.caffemodel import read_caffemodel
+from zoo.models.backbones.caffe_weights import read_caffemodel
 
 # Layer of `keras.applications.VGG16` -> of Caffe; all others are called alike.
 VGG_NAMES = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"} | {
@@ -136,7 +136,7 @@ def fill_encoder(encoder, weights):
     """Moves the weights of a CNN into an image encoder of the same layers.
 
     Args:
-        encoder: `keras.Model` of `zoo.models.caffe_backbones`.
+        encoder: `keras.Model` of `zoo.models.backbones.caffe_nets`.
         weights: `CaffeWeights`. Layers that the encoder does not have stay there.
 
     Raises:

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from zoo.models.frames import frames_there
-from zoo.models.word_decoder import WordDecoder
+from zoo.models.decoders.word_decoder import WordDecoder
+from zoo.models.layers.sequence_mask import frames_there
 
 # Into which of the two LSTMs the words go: the paper's unfactored stack takes them where it takes
 # what is seen; S2VT's reads frames below and words above.

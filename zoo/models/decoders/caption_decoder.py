@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from zoo.models.cells import CELLS
-from zoo.models.word_decoder import WordDecoder
+from zoo.models.decoders.word_decoder import WordDecoder
+from zoo.models.layers.recurrent_cells import CELLS
 
 # How many recurrent layers a variant stacks, and which of them sees the image (paper, figure 4;
 # 4f: CVPR version, section 4.2).

@@ -18,12 +18,12 @@ import numpy as np
 from harness import OURS, PEER, compare, finish, print_head, same_pixels
 from sample_files import make_videos
 
-from zoo.data.clip_batches import clip_batches, draw_clips
-from zoo.data.clips import CLIP_LENGTH, FRAME_SIZE, clip_frames, random_start
-from zoo.data.datasets.clip_folder import VIDEO_FILES
-from zoo.data.datasets.video import LabelledVideo
-from zoo.data.file_source import VideoFiles
-from zoo.data.shards import VideoShards, prepare
+from zoo.data.batches.clips import clip_batches, draw_clips
+from zoo.data.datasets.activities.clip_folder import VIDEO_FILES
+from zoo.data.datasets.activities.labeled_video import LabelledVideo
+from zoo.data.sources.files import VideoFiles
+from zoo.data.sources.shard_writer import VideoShards, prepare
+from zoo.data.videos.clips import CLIP_LENGTH, FRAME_SIZE, clip_frames, random_start
 
 FRAMES_GOAL, FILES_GOAL = 1.5, 1.0
 SIZE, BATCH_SIZE = 224, 8
@@ -105,7 +105,7 @@ def choose(source, num_clips):
 
 
 def draw(source, num_clips):
-    """Draws the clips that `zoo.data.clip_batches.clip_batches` draws in its first epoch.
+    """Draws the clips that `zoo.data.batches.clips.clip_batches` draws in its first epoch.
 
     Returns:
         List of a clip each: `(video, frames, top, left, mirrored)`, pixels in 240 x 320.

@@ -145,7 +145,7 @@ def train_as_worker():
     import keras
 
     import zoo
-    from zoo.data.batches import feature_batches
+    from zoo.data.batches.captions import feature_batches
     from zoo.training.whole_batch import Adam, StepCrossEntropy
     from zoo.training.workers import distribute, is_chief, mend_fit
 
@@ -178,7 +178,7 @@ def train_as_worker():
 
 def start_up():
     """A row for each command: from Return to the prompt."""
-    ask = "from zoo.data.sample_pictures import sample_pictures; print(sample_pictures()[0])"
+    ask = "from zoo.data.images.sample_pictures import sample_pictures; print(sample_pictures()[0])"
     photograph = subprocess.check_output([sys.executable, "-c", ask], text=True).strip()
     with tempfile.TemporaryDirectory() as folder:
         video = make_video(folder, 50)

@@ -16,7 +16,7 @@ import numpy as np
 from harness import OURS, PEER, compare, finish, print_head, same_pixels
 from sample_files import make_photographs
 
-from zoo.data.batches import CROP, epoch_order
+from zoo.data.batches.captions import CROP, epoch_order
 
 GOAL = 1.5
 SIZE, BATCH_SIZE = 224, 32
@@ -48,7 +48,7 @@ def main(arguments=None):
 
 def ours(paths, size, batch_size, batches):
     """Gets our side ready, as the recipe for captions fine-tunes its encoder."""
-    from zoo.data.batches import image_batches
+    from zoo.data.batches.captions import image_batches
 
     token_ids = np.ones((len(paths), 1, 2), "int32")
     epoch = iter(image_batches(paths, token_ids, size, batch_size, SEED, epoch=0))
@@ -62,7 +62,7 @@ def ours(paths, size, batch_size, batches):
 
 
 def draw(num_images, batch_size=BATCH_SIZE, seed=SEED):
-    """Draws what `zoo.data.batches.image_batches` draws in its first epoch.
+    """Draws what `zoo.data.batches.captions.image_batches` draws in its first epoch.
 
     Returns:
         Dict of lists, an entry a picture, in order: its index in `order`; in `corners` the upper

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from zoo.data.sample_pictures import sample_pictures
+from zoo.data.images.sample_pictures import sample_pictures
 
 PHOTOGRAPHS = 256
 PHOTOGRAPH_SIZE, QUALITY = (375, 500), 90  # as most of Flickr8k's

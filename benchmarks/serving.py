@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from zoo.presets import from_preset
 from zoo.serving.export import export
-from zoo.serving.process import serving
+from zoo.serving.local_server.process import serving
 
 MODEL = "lrcn_captioner_efficientnet_lite0_flickr8k"
 BATCHING = pathlib.Path(__file__).parents[1] / "saved_models" / "batching_parameters.txt"

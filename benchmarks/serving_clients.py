@@ -14,8 +14,8 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from zoo.data.images import decode_image, resize_image
-from zoo.data.sample_pictures import sample_pictures
+from zoo.data.images.decode import decode_image, resize_image
+from zoo.data.images.sample_pictures import sample_pictures
 from zoo.decoding import Constraints
 from zoo.text.vocabulary import UNKNOWN
 

@@ -31,14 +31,14 @@ import numpy as np
 import zoo
 from zoo import training
 from zoo.data import datasets
-from zoo.data.clip_array import ClipArray
-from zoo.data.clip_batches import clip_batches, clip_feature_batches
-from zoo.data.clips import CLIP_LENGTH, FRAME_SIZE, STRIDE, VIEWS
-from zoo.data.datasets.moving_digits import moving_digits
-from zoo.data.file_source import VideoFiles
-from zoo.data.frame_features import encode_videos
-from zoo.data.shard_reader import VideoShards
-from zoo.data.shards import prepare
+from zoo.data.batches.clips import clip_batches, clip_feature_batches
+from zoo.data.datasets.synthetic.moving_digits import moving_digits
+from zoo.data.features.frame_features import encode_videos
+from zoo.data.sources.arrays import ClipArray
+from zoo.data.sources.files import VideoFiles
+from zoo.data.sources.shard_writer import prepare
+from zoo.data.sources.shards import VideoShards
+from zoo.data.videos.clips import CLIP_LENGTH, FRAME_SIZE, STRIDE, VIEWS
 from zoo.evaluation.activity import top_k
 from zoo.evaluation.activity_scores import Scores, fuse, load_scores
 from zoo.files import write_json
@@ -59,10 +59,10 @@ from zoo.training.activity import (
     fit_feature_statistics,
 )
 from zoo.training.activity_report import write_report
-from zoo.training.curves import draw_curves
 from zoo.training.resume import fit_stage, keep_settings
 from zoo.training.whole_batch import CaffeSGD, StepCrossEntropy, cosine_adam
 from zoo.training.workers import is_chief, run_folder
+from zoo.visualization.curves import draw_curves
 
 FROM_SCRATCH = "small_cnn"  # the encoder without ImageNet weights
 ENCODERS = {

@@ -35,10 +35,10 @@ import numpy as np
 import zoo
 from zoo import training
 from zoo.data import datasets
-from zoo.data.batches import feature_batches, image_batches, sampling_batches
-from zoo.data.photographs import JoinedPhotographs, Photographs
-from zoo.data.records import encode_images
-from zoo.data.views import VIEWS as ALL_VIEWS
+from zoo.data.batches.captions import feature_batches, image_batches, sampling_batches
+from zoo.data.features.image_features import encode_images
+from zoo.data.features.photographs import JoinedPhotographs, Photographs
+from zoo.data.images.views import VIEWS as ALL_VIEWS
 from zoo.decoding import Constraints, Sampling
 from zoo.evaluation.captions import read_results
 from zoo.files import write_json
@@ -50,12 +50,12 @@ from zoo.text.tokenization import encode_captions
 from zoo.text.vocabulary import UNKNOWN, Vocabulary, has_word
 from zoo.training.cider import CiderTraining, caption_reward
 from zoo.training.confidence import THRESHOLD, fit_confidence, write_confidence_report
-from zoo.training.curves import draw_curves
 from zoo.training.report import evaluate_captioner, generated_cider, write_report
 from zoo.training.resume import fit_stage, keep_settings
 from zoo.training.transfer import match_sizes, transfer_decoder
 from zoo.training.whole_batch import SGD, StepCrossEntropy, cosine_adam
 from zoo.training.workers import is_chief, run_folder
+from zoo.visualization.curves import draw_curves
 
 ENCODERS = {
     "efficientnet_lite0": efficientnet_lite0,

@@ -23,14 +23,14 @@ from tqdm import tqdm
 
 from zoo import training
 from zoo.data import datasets
-from zoo.data.photographs import JoinedPhotographs, Photographs
+from zoo.data.features.photographs import JoinedPhotographs, Photographs
 from zoo.evaluation.retrieval import correct_by_prior, evaluate_folds
 from zoo.evaluation.retrieval import evaluate as count_hits
 from zoo.files import write_json
-from zoo.gallery import Picture, write_gallery
 from zoo.models.pair_scores import score_pairs
 from zoo.presets import from_run
 from zoo.serving.export import export_preset
+from zoo.visualization.gallery import Picture, write_gallery
 
 QUERIES = 10  # shown on the page, each way
 ANSWERS = 5  # shown for a query

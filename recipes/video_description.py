@@ -44,15 +44,14 @@ import tensorflow as tf
 import zoo
 from zoo import training
 from zoo.data import datasets
-from zoo.data.batches import WHOLE, epoch_order, feature_batches
-from zoo.data.clip_array import ClipArray
-from zoo.data.clips import FRAME_SIZE
-from zoo.data.datasets.described import label_ids, roles_of
-from zoo.data.datasets.described_digits import ROLES, described_digits
-from zoo.data.datasets.moving_digits import placed_digits
-from zoo.data.described_videos import DescribedVideos
-from zoo.data.film_strip import write_film_strip
-from zoo.data.video_batches import role_batches, sequence_batches, video_batches
+from zoo.data.batches.captions import WHOLE, epoch_order, feature_batches
+from zoo.data.batches.videos import role_batches, sequence_batches, video_batches
+from zoo.data.datasets.described.described_video import label_ids, roles_of
+from zoo.data.datasets.synthetic.described_digits import ROLES, described_digits
+from zoo.data.datasets.synthetic.moving_digits import placed_digits
+from zoo.data.features.described_videos import DescribedVideos
+from zoo.data.sources.arrays import ClipArray
+from zoo.data.videos.clips import FRAME_SIZE
 from zoo.evaluation.roles import evaluate_roles
 from zoo.models.backbones import digit_cnn, efficientnet_lite0, vgg16
 from zoo.models.generation import MAX_WORDS
@@ -61,13 +60,14 @@ from zoo.presets import from_preset, from_run, save_to_preset
 from zoo.serving.export import export_preset
 from zoo.text.vocabulary import Vocabulary
 from zoo.training.activity import feature_statistics
-from zoo.training.curves import draw_curves
 from zoo.training.report import evaluate_captioner, generated_cider
 from zoo.training.resume import fit_stage, keep_settings
 from zoo.training.role_labels import read_labels
 from zoo.training.transfer import match_sizes, transfer_decoder
 from zoo.training.whole_batch import StepCrossEntropy, cosine_adam
 from zoo.training.workers import is_chief, run_folder
+from zoo.visualization.curves import draw_curves
+from zoo.visualization.film_strip import write_film_strip
 
 FROM_SCRATCH = "digit_cnn"  # the encoder without ImageNet weights
 ENCODERS = {

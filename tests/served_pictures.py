@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from zoo.data.clips import resize_frames, view_frames
-from zoo.data.images import decode_image, resize_image
+from zoo.data.images.decode import decode_image, resize_image
+from zoo.data.videos.clips import resize_frames, view_frames
 
 
 def picture(colour, kind="PNG", size=(30, 20)):

@@ -33,8 +33,8 @@ from zoo import (
 from zoo.models.backbones import image_encoder
 from zoo.models.confidence import CaptionConfidence
 from zoo.serving.export import export
-from zoo.serving.servable import Servable
-from zoo.serving.server import Server
+from zoo.serving.local_server.servable import Servable
+from zoo.serving.local_server.server import Server
 from zoo.text.vocabulary import Vocabulary
 
 LOOPBACK = "127.0.0.1"
@@ -309,7 +309,7 @@ def process(saved_models, **options):
     """A server in a process of its own, started as the command line does it; and its ports."""
     program = (
         "import sys; sys.argv[0] = 'lrcn'\n"
-        "from zoo.serving.server import serve\n"
+        "from zoo.serving.local_server.server import serve\n"
         f"serve({str(saved_models)!r}, **{ {'port': 0, 'rest_port': 0, **options}!r})\n"
         "print(sorted(name for name in sys.modules if name.startswith('zoo.')))"
     )

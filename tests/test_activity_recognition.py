@@ -15,7 +15,7 @@ from made_videos import grey, write_video
 import zoo
 from recipes import activity_recognition as recipe
 from zoo.cli import main as cli
-from zoo.data.video_records import jpeg_frames
+from zoo.data.sources.video_records import jpeg_frames
 from zoo.evaluation.activity_scores import load_scores
 from zoo.models.backbones import image_encoder
 from zoo.presets import save_to_preset

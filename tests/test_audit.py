@@ -4,8 +4,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from zoo.data.audit import audit, sheet
 from zoo.data.datasets import CaptionedImage, read
+from zoo.inference.audit import audit, sheet
 
 
 @pytest.fixture

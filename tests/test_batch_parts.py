@@ -10,13 +10,13 @@ import tensorflow as tf
 from made_videos import numbered, write_video
 from PIL import Image
 
-from zoo.data import shards
-from zoo.data.batches import Share, feature_batches, image_batches, sampling_batches
-from zoo.data.clip_array import ClipArray
-from zoo.data.clip_batches import clip_batches, clip_feature_batches, record_loader
-from zoo.data.datasets.video import LabelledVideo
-from zoo.data.shards import prepare
-from zoo.data.video_batches import role_batches, sequence_batches, video_batches
+from zoo.data.batches.captions import Share, feature_batches, image_batches, sampling_batches
+from zoo.data.batches.clips import clip_batches, clip_feature_batches, record_loader
+from zoo.data.batches.videos import role_batches, sequence_batches, video_batches
+from zoo.data.datasets.activities.labeled_video import LabelledVideo
+from zoo.data.sources import shard_writer
+from zoo.data.sources.arrays import ClipArray
+from zoo.data.sources.shard_writer import prepare
 
 RNG = np.random.default_rng(0)
 CLIPS = [RNG.integers(0, 256, (3 + n % 4, 10, 12, 3), "uint8") for n in range(9)]
@@ -53,7 +53,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture
 def prepared(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "VIDEOS_A_SHARD", 4)
+    monkeypatch.setattr(shard_writer, "VIDEOS_A_SHARD", 4)
     videos = []
     for n in range(9):
         path = write_video(tmp_path / f"{n}.mp4", [numbered(4 * n + t) for t in range(3 + n % 4)])

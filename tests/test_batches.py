@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from zoo.data.batches import (
+from zoo.data.batches.captions import (
     CROP,
     Share,
     epoch_order,

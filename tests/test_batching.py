@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from serving_models import predict, running, stub_of, write_toy
 
-from zoo.serving.batching import Batcher, OneByOne
-from zoo.serving.batching_parameters import BatchingParameters, read_parameters
 from zoo.serving.errors import ServingError
+from zoo.serving.local_server.batching import Batcher, OneByOne
+from zoo.serving.local_server.batching_parameters import BatchingParameters, read_parameters
 
 SECOND = 1_000_000
 

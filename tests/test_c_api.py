@@ -21,9 +21,9 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 from zoo import from_preset
-from zoo.serving.captioner_signatures import CaptionerSignatures
 from zoo.serving.export import export
-from zoo.serving.recognizer_signatures import RecognizerSignatures
+from zoo.serving.signatures.captioner import CaptionerSignatures
+from zoo.serving.signatures.recognizer import RecognizerSignatures
 
 HERE = pathlib.Path(__file__).parent
 SHIPPED = "lrcn_captioner_efficientnet_lite0_flickr8k"

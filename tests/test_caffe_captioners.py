@@ -9,9 +9,9 @@ from caffe_nets import CAFFENET, CAFFENET_SHAPES, VGG, VGG_SHAPES, opencv_layers
 from made_pictures import pictures
 
 import zoo
-from zoo.caffe.captioners import fill_decoder, find_variant
-from zoo.caffe.convert import convert
 from zoo.cli import main
+from zoo.convert.caffe.captioners import fill_decoder, find_variant
+from zoo.convert.caffe.convert import convert
 from zoo.models.backbones.caffe_layouts import CaffeWeights
 from zoo.models.captioner import lrcn_captioner
 from zoo.text.vocabulary import Vocabulary

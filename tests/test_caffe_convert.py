@@ -12,9 +12,9 @@ from made_pictures import pictures
 from PIL import Image
 
 import zoo
-from zoo.caffe.convert import convert
-from zoo.caffe.fingerprints import KNOWN, compare
 from zoo.cli import main
+from zoo.convert.caffe.convert import convert
+from zoo.convert.caffe.fingerprints import KNOWN, compare
 from zoo.models.backbones.caffe_layouts import Moved
 
 CLASSES = [f"Class{n}" for n in range(5)]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from caffe_files import LENGTH, blob, field, layer, net, varint, write_net
 
-from zoo.caffe import read_caffemodel
+from zoo.convert.caffe import read_caffemodel
 
 ARRAYS = {
     "conv1": [np.arange(24).reshape(2, 3, 2, 2) / 7, np.array([0.5, -1.5])],
@@ -79,7 +79,9 @@ def test_file_that_was_cut_anywhere_is_an_error_or_lacks_layers(tmp_path):
 
 def test_damaged_file_is_an_error_where_protobuf_has_no_compiled_part(tmp_path):
     path = written(tmp_path, net(ARRAYS)[:-5] + b"\xff\xff\xff\xff\xff")
-    script = f"{AS_LRCN}from zoo.caffe import read_caffemodel; read_caffemodel({str(path)!r})"
+    script = (
+        f"{AS_LRCN}from zoo.convert.caffe import read_caffemodel; read_caffemodel({str(path)!r})"
+    )
     environment = {**os.environ, "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -150,7 +152,7 @@ def test_large_file_is_held_in_memory_once(tmp_path):
     path = write_net(tmp_path / "large.caffemodel", layers)
     script = f"""{AS_LRCN}
 import pathlib
-from zoo.caffe import read_caffemodel
+from zoo.convert.caffe import read_caffemodel
 
 def kilobytes(name):
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()

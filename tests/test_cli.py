@@ -26,9 +26,9 @@ import zoo.serving
 from zoo import cli
 from zoo.cli import demo
 from zoo.cli.caption import find_pictures
-from zoo.data.sample_pictures import PICTURES
+from zoo.data.images.sample_pictures import PICTURES
 from zoo.presets import presets, save_to_preset
-from zoo.serving.process import serving
+from zoo.serving.local_server.process import serving
 
 
 @pytest.fixture(scope="module")
@@ -370,7 +370,7 @@ def test_server_and_demo_name_the_extra_that_they_need(preset, tmp_path, monkeyp
     pytest.importorskip("sklearn")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not installed
-    monkeypatch.delitem(sys.modules, "zoo.serving.server")
+    monkeypatch.delitem(sys.modules, "zoo.serving.local_server.server")
     monkeypatch.delattr(zoo.serving, "server")
     for command in (["serve", tmp_path], ["demo", "--model", preset]):
         code, _, err = run(capsys, *command)

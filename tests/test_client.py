@@ -25,7 +25,7 @@ from serving_models import (
 )
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from zoo.data.images import read_images
+from zoo.data.images.decode import read_images
 from zoo.decoding import BeamSearch, Constraints
 from zoo.serving import client as module
 from zoo.serving.client import Client, ServerError

@@ -5,9 +5,9 @@ import functools
 import numpy as np
 import pytest
 
-from zoo.data.batches import WHOLE, Share
-from zoo.data.clip_array import ClipArray
-from zoo.data.clip_batches import clip_batches, clip_feature_batches
+from zoo.data.batches.captions import WHOLE, Share
+from zoo.data.batches.clips import clip_batches, clip_feature_batches
+from zoo.data.sources.arrays import ClipArray
 
 NAMES = ["left", "right", "up"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zoo.data.clips import (
+from zoo.data.videos.clips import (
     VIEWS,
     clip_frames,
     clip_starts,

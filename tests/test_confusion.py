@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.training.confusion import draw_confusion
+from zoo.visualization.confusion import draw_confusion
 
 DARKEST = (8, 48, 107)  # all videos of a class
 GREY = (211, 211, 211)  # no videos

@@ -15,12 +15,12 @@ from made_videos import numbered, write_video
 from PIL import Image
 
 from zoo.cli import _parse, data_service, main
-from zoo.data.batches import Share, image_batches
-from zoo.data.clip_array import ClipArray
-from zoo.data.clip_batches import clip_batches
-from zoo.data.datasets.video import LabelledVideo
-from zoo.data.service import read_batches
-from zoo.data.shards import prepare
+from zoo.data.batches.captions import Share, image_batches
+from zoo.data.batches.clips import clip_batches
+from zoo.data.batches.service import read_batches
+from zoo.data.datasets.activities.labeled_video import LabelledVideo
+from zoo.data.sources.arrays import ClipArray
+from zoo.data.sources.shard_writer import prepare
 
 LOOPBACK = "localhost"
 
@@ -115,7 +115,7 @@ def test_batches_that_overtake_one_another_are_put_in_order(service):
 @pytest.mark.slow
 @pytest.mark.parametrize("num_batches", [40, 400])
 def test_a_killed_worker_is_an_error_and_no_batch_is_left_out_in_silence(num_batches, monkeypatch):
-    monkeypatch.setattr("zoo.data.service.PATIENCE", 10)
+    monkeypatch.setattr("zoo.data.batches.service.PATIENCE", 10)
     order, came = np.arange(2 * num_batches).reshape(-1, 2), []
     with (
         running() as ((*_, victim), service),

@@ -12,9 +12,9 @@ from PIL import Image
 from recipes import video_description as recipe
 from zoo.cli import main
 from zoo.cli.arguments import CAPTIONER
-from zoo.data.videos import read_frames
+from zoo.data.videos.reading import read_frames
 from zoo.models.backbones import image_encoder
-from zoo.serving.process import serving
+from zoo.serving.local_server.process import serving
 
 MSVD = ("3qqEKTPxLNs_1_15", "UXs3eq68ZjE_250_255", "WTf5EgVY5uU_124_128")
 

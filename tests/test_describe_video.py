@@ -7,7 +7,7 @@ from made_videos import write_video
 
 from zoo import lrcn_captioner
 from zoo.cli import main
-from zoo.data.videos import read_frames
+from zoo.data.videos.reading import read_frames
 from zoo.decoding import BeamSearch
 from zoo.inference.describe_video import SAMPLES_PER_SECOND, ShotCaptioner
 from zoo.models.backbones import image_encoder

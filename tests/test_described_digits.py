@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from zoo.data.datasets import roles_of
-from zoo.data.datasets.described_digits import (
+from zoo.data.datasets.synthetic.described_digits import (
     DIGITS,
     DIRECTIONS,
     ROLES,
     described_digits,
     is_held_out,
 )
-from zoo.data.datasets.moving_digits import SPEEDS, digit_pictures, placed_digits
+from zoo.data.datasets.synthetic.moving_digits import SPEEDS, digit_pictures, placed_digits
 
 CHI_SQUARE_7 = 24.3  # exceeded once in a thousand by chance, 7 degrees of freedom
 SPLITS = ("train", "val", "test")

@@ -6,11 +6,11 @@ import pytest
 from made_videos import number_of, numbered, write_video
 from PIL import Image
 
-from zoo.data.clip_array import ClipArray
 from zoo.data.datasets import DescribedVideo, LabelledVideo
-from zoo.data.described_videos import DescribedVideos
-from zoo.data.file_source import VideoFiles
-from zoo.data.film_strip import write_film_strip
+from zoo.data.features.described_videos import DescribedVideos
+from zoo.data.sources.arrays import ClipArray
+from zoo.data.sources.files import VideoFiles
+from zoo.visualization.film_strip import write_film_strip
 
 CAPTIONS = ["a man runs", "he runs"]
 

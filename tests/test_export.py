@@ -23,7 +23,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from zoo import lrcn_captioner
 from zoo.decoding import BeamSearch, Constraints
 from zoo.serving import export as exporting
-from zoo.serving.batching_parameters import read_parameters
+from zoo.serving.local_server.batching_parameters import read_parameters
 from zoo.text.vocabulary import Vocabulary
 
 HERE = pathlib.Path(__file__).parent

@@ -18,13 +18,13 @@ from serving_models import (
     tiny_describer,
 )
 
-from zoo.data.clips import resize_frames, spread_frames, view_frames
-from zoo.data.videos import frame_times, read_frames
+from zoo.data.videos.clips import resize_frames, spread_frames, view_frames
+from zoo.data.videos.reading import frame_times, read_frames
 from zoo.decoding import Constraints
 from zoo.presets import save_to_preset
 from zoo.serving.client import Client
 from zoo.serving.export import export
-from zoo.serving.frames import BAD_COUNT
+from zoo.serving.signatures.frames import BAD_COUNT
 from zoo.text.vocabulary import UNKNOWN
 
 BATCHING = pathlib.Path(__file__).parents[1] / "saved_models" / "batching_parameters.txt"

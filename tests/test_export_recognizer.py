@@ -29,8 +29,8 @@ from zoo.models.feature_statistics import FeatureStatistics
 from zoo.presets import from_preset, save_to_preset
 from zoo.serving.client import Client, ServerError
 from zoo.serving.export import export
-from zoo.serving.frames import BAD_COUNT, MAX_FRAMES
-from zoo.serving.recognizer_signatures import BAD_STATE
+from zoo.serving.signatures.frames import BAD_COUNT, MAX_FRAMES
+from zoo.serving.signatures.recognizer import BAD_STATE
 
 BATCHING = pathlib.Path(__file__).parents[1] / "saved_models" / "batching_parameters.txt"
 NAMES = ["walk", "run", "café"]

@@ -16,7 +16,9 @@ from PIL import Image
 from recipes import activity_recognition, image_captioning, video_description
 from zoo import training
 from zoo.cli import main
-from zoo.data import datasets, records, shards
+from zoo.data import datasets
+from zoo.data.features import image_features
+from zoo.data.sources import shard_writer
 from zoo.models.backbones import image_encoder
 
 SIZE = ["--frame-size", "20x24"]
@@ -86,7 +88,7 @@ def test_recipe_for_activities_finds_every_frame_encoded(encoder, clips, tmp_pat
 def test_recipe_finds_the_frames_of_prepared_shards_encoded(
     encoder, clips, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(shards, "VIDEOS_A_SHARD", 2)
+    monkeypatch.setattr(shard_writer, "VIDEOS_A_SHARD", 2)
     out = str(tmp_path / "frames" / "train")
     prepare = ["prepare", out, "--dataset", "clip_folder", "--data", str(clips), *SIZE]
     with pytest.raises(SystemExit):
@@ -114,7 +116,7 @@ def test_recipe_for_descriptions_finds_every_frame_encoded(encoder, clips, tmp_p
 
 
 def test_recipe_for_captions_finds_every_photograph_encoded(encoder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(records, "SHARD", 2)
+    monkeypatch.setattr(image_features, "SHARD", 2)
     for n in range(7):
         Image.new("RGB", (30, 20), (20 * n, 0, 0)).save(tmp_path / f"{n}.png")
     (tmp_path / "broken.png").write_bytes(b"no picture")
@@ -126,7 +128,7 @@ def test_recipe_for_captions_finds_every_photograph_encoded(encoder, tmp_path, m
     options = image_captioning.parse(options)
     [examples] = datasets.read_sources(options.data, "train").values()
     cache, views = tmp_path / "cache", image_captioning.VIEWS[options.views]
-    monkeypatch.setattr(records, "_encoding", lambda *_: pytest.fail("something is missing"))
+    monkeypatch.setattr(image_features, "_encoding", lambda *_: pytest.fail("something is missing"))
     found = image_captioning.photographs(examples, sabotaged(encoder), cache, views)
     assert found.features.shape == (7, 2, 4)
 

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from zoo.data.clips import view_frames
-from zoo.data.flow import flow_image, optical_flow
+from zoo.data.videos.clips import view_frames
+from zoo.data.videos.flow import flow_image, optical_flow
 
 METHODS = ["dis", "farneback"]
 

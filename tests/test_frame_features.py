@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from zoo.data.clip_array import ClipArray
-from zoo.data.frame_features import encode_videos
-from zoo.data.videos import VideoError
+from zoo.data.features.frame_features import encode_videos
+from zoo.data.sources.arrays import ClipArray
+from zoo.data.videos.reading import VideoError
 from zoo.models.backbones import image_encoder
 
 

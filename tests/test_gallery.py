@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.gallery import Picture, write_gallery
+from zoo.visualization.gallery import Picture, write_gallery
 
 HOSTILE = """<script>alert("x")</script> & 'quoted' "><img src=http://evil.example/x.png>"""
 

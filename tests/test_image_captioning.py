@@ -23,7 +23,7 @@ import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from zoo import training
-from zoo.data.batches import image_batches
+from zoo.data.batches.captions import image_batches
 from zoo.decoding import Sampling
 from zoo.models.backbones import image_encoder
 from zoo.text.vocabulary import Vocabulary

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 from serving_models import WORDS, tiny_captioner
 
-from zoo.data.images import read_images
+from zoo.data.images.decode import read_images
 from zoo.evaluation.retrieval import correct_by_prior, evaluate
 from zoo.models import pair_scores
 from zoo.presets import from_preset, save_to_preset

@@ -7,8 +7,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from zoo.data.headers import read_header
-from zoo.data.images import (
+from zoo.data.images.decode import (
     DAMAGED,
     EMPTY,
     NOT_AN_IMAGE,
@@ -21,6 +20,7 @@ from zoo.data.images import (
     resize_image,
     resize_images,
 )
+from zoo.data.images.headers import read_header
 
 CORE = """
 AddV2 All Any Assert BatchDatasetV2 Case Cast Const DatasetToSingleElement DecodeBmp DecodeImage

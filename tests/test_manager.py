@@ -17,8 +17,8 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
 )
 
-from zoo.serving import sources
-from zoo.serving.manager import Manager
+from zoo.serving.local_server import sources
+from zoo.serving.local_server.manager import Manager
 
 State = get_model_status_pb2.ModelVersionStatus.State
 

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from zoo.data.datasets import moving_digits
-from zoo.data.datasets.moving_digits import MOTIONS, SPEEDS, _all_pictures, digit_pictures, render
+from zoo.data.datasets.synthetic.moving_digits import (
+    MOTIONS,
+    SPEEDS,
+    _all_pictures,
+    digit_pictures,
+    render,
+)
 
 CHI_SQUARE_7 = 24.3  # exceeded once in a thousand by chance, 7 degrees of freedom
 

@@ -19,7 +19,7 @@ from test_training import assert_same, values
 from worker_trainings import TRAININGS, train_on_words
 
 from zoo.models.backbones import image_encoder
-from zoo.training.resume import read_log
+from zoo.visualization.curves import read_log
 
 pictures, clips, videos = (  # fixtures
     module.data

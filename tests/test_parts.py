@@ -11,25 +11,25 @@ import pytest
 from made_videos import numbered, write_video
 
 from zoo.cli import main
-from zoo.data import shards
-from zoo.data.datasets.video import LabelledVideo
-from zoo.data.parts import part_of
-from zoo.data.shards import VideoShards, prepare
+from zoo.data.datasets.activities.labeled_video import LabelledVideo
+from zoo.data.sources import shard_writer
+from zoo.data.sources.parts import part_of
+from zoo.data.sources.shard_writer import VideoShards, prepare
 from zoo.files import aside
 
 NAMES = ["left", "right"]
 PROGRAM = """
 import sys
 from zoo.cli import main
-from zoo.data import shards
-shards.VIDEOS_A_SHARD = 2
+from zoo.data.sources import shard_writer
+shard_writer.VIDEOS_A_SHARD = 2
 main(sys.argv[1:])
 """
 
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(shards, "VIDEOS_A_SHARD", 2)
+    monkeypatch.setattr(shard_writer, "VIDEOS_A_SHARD", 2)
 
 
 @pytest.fixture(scope="module")
@@ -97,17 +97,17 @@ def test_a_part_of_other_videos_or_settings_is_refused(videos, tmp_path):
 
 
 def test_a_part_that_another_process_wrote_meanwhile_is_no_error(videos, tmp_path, monkeypatch):
-    write, out = shards._write_json, tmp_path / "parts"
+    write, out = shard_writer._write_json, tmp_path / "parts"
 
     def finished_by_another(path, content):
         if path.endswith("shard-00000.json") and not os.path.exists(path):
-            monkeypatch.setattr(shards, "_write_json", write)
+            monkeypatch.setattr(shard_writer, "_write_json", write)
             ours = [file for file in os.listdir(out) if file.endswith(".part")]
             assert prepare(videos, NAMES, out) is not None  # it clears up what is left, also ours
             assert not ours
         write(path, content)
 
-    monkeypatch.setattr(shards, "_write_json", finished_by_another)
+    monkeypatch.setattr(shard_writer, "_write_json", finished_by_another)
     assert len(prepare(videos, NAMES, out, part=(0, 2))) == 10
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.data import photo_index, records
-from zoo.data.photo_index import index_photos
+from zoo.data.features import image_features, photo_index
+from zoo.data.features.photo_index import index_photos
 from zoo.models.backbones import image_encoder
 
 
@@ -42,7 +42,7 @@ def test_features_are_kept_and_only_what_changed_is_encoded(encoder, photos, tmp
         "encode_images",
         lambda encoder, paths, *rest: (
             asked.append([os.path.basename(path) for path in paths])
-            or records.encode_images(encoder, paths, *rest)
+            or image_features.encode_images(encoder, paths, *rest)
         ),
     )
     first = index_photos(encoder, photos[:4], file)
@@ -56,7 +56,7 @@ def test_features_are_kept_and_only_what_changed_is_encoded(encoder, photos, tmp
     assert counts(changed) == (2, 1, 0) and changed.paths == photos[1:]
     assert asked == [["0.png", "1.png", "2.png", "3.png"], ["1.png", "4.png"]]
     np.testing.assert_array_equal(changed.features[1:3], first.features[2:4])
-    whole, _ = records.encode_images(encoder, photos[1:], 16, tmp_path / "fresh")
+    whole, _ = image_features.encode_images(encoder, photos[1:], 16, tmp_path / "fresh")
     np.testing.assert_allclose(changed.features, whole[:, 0], rtol=2e-3)
     assert os.listdir(tmp_path / "index") == ["a.npz"]
 
@@ -86,20 +86,22 @@ def test_stopped_run_leaves_no_index_and_its_shards_are_used(
     encoder, photos, tmp_path, monkeypatch
 ):
     file = str(tmp_path / "i.npz")
-    monkeypatch.setattr(records, "SHARD", 2)
-    save = records._save
+    monkeypatch.setattr(image_features, "SHARD", 2)
+    save = image_features._save
 
     def stop_after_two(path, **arrays):
         save(path, **arrays)
         if len(os.listdir(f"{file}.shards")) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(records, "_save", stop_after_two)
+    monkeypatch.setattr(image_features, "_save", stop_after_two)
     with pytest.raises(KeyboardInterrupt):
         index_photos(encoder, photos, file)
     assert not os.path.exists(file)
     kept = sorted(os.listdir(f"{file}.shards"))
     written = []
-    monkeypatch.setattr(records, "_save", lambda path, **a: written.append(path) or save(path, **a))
+    monkeypatch.setattr(
+        image_features, "_save", lambda path, **a: written.append(path) or save(path, **a)
+    )
     assert counts(index_photos(encoder, photos, file)) == (5, 0, 0)
     assert len(kept) == 2 and len(written) == 1

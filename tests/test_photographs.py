@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from zoo.data.datasets import CaptionedImage
-from zoo.data.photographs import Photographs
+from zoo.data.features.photographs import Photographs
 from zoo.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(["<eos>", "<unk>", "a", "red", "square"])

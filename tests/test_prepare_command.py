@@ -5,8 +5,8 @@ import pytest
 from made_videos import grey, write_video
 
 from zoo.cli import main
-from zoo.data import shards
-from zoo.data.shard_reader import VideoShards
+from zoo.data.sources import shard_writer
+from zoo.data.sources.shards import VideoShards
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +43,15 @@ def test_videos_become_shards_and_the_broken_one_is_named(clips, tmp_path, capsy
 
 def test_the_same_command_again_decodes_nothing(clips, tmp_path, capsys, monkeypatch):
     run(capsys, tmp_path / "out", *options(clips))
-    monkeypatch.setattr(shards, "encode_video", lambda *_: 1 / 0)
+    monkeypatch.setattr(shard_writer, "encode_video", lambda *_: 1 / 0)
     code, out, _ = run(capsys, tmp_path / "out", *options(clips))
     assert code == 0 and "6 videos, 36 frames" in out
 
 
 def test_stopped_command_goes_on_where_it_was(clips, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(shards, "VIDEOS_A_SHARD", 2)
+    monkeypatch.setattr(shard_writer, "VIDEOS_A_SHARD", 2)
     run(capsys, tmp_path / "whole", *options(clips))
-    write, encode, written, decoded = shards._write_shard, shards.encode_video, [], []
+    write, encode, written, decoded = shard_writer._write_shard, shard_writer.encode_video, [], []
 
     def stop_after_one(folder, number, *rest):
         if written:
@@ -59,12 +59,14 @@ def test_stopped_command_goes_on_where_it_was(clips, tmp_path, capsys, monkeypat
         written.append(number)
         write(folder, number, *rest)
 
-    monkeypatch.setattr(shards, "_write_shard", stop_after_one)
+    monkeypatch.setattr(shard_writer, "_write_shard", stop_after_one)
     code, *_ = run(capsys, tmp_path / "out", *options(clips))
     assert code == 130
-    monkeypatch.setattr(shards, "_write_shard", write)
+    monkeypatch.setattr(shard_writer, "_write_shard", write)
     monkeypatch.setattr(
-        shards, "encode_video", lambda path, *rest: decoded.append(path) or encode(path, *rest)
+        shard_writer,
+        "encode_video",
+        lambda path, *rest: decoded.append(path) or encode(path, *rest),
     )
     code, out, _ = run(capsys, tmp_path / "out", *options(clips))
     assert code == 0 and "6 videos, 36 frames" in out and len(decoded) == 5

@@ -23,10 +23,10 @@ from serving_models import (
 )
 from tensorflow.core.protobuf import saved_model_pb2
 
-from zoo.data.images import read_images
-from zoo.serving.batching_parameters import read_parameters
+from zoo.data.images.decode import read_images
 from zoo.serving.export import BATCH_SIZES
-from zoo.serving.pictures import STATUS
+from zoo.serving.local_server.batching_parameters import read_parameters
+from zoo.serving.signatures.pictures import STATUS
 
 HOUSE = pathlib.Path(__file__).parents[1]
 TOP, SERVED = HOUSE / "README.md", HOUSE / "saved_models" / "README.md"

@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from zoo.data import records
-from zoo.data.images import read_images
-from zoo.data.records import encode_images
-from zoo.data.views import VIEWS, view_images
+from zoo.data.features import image_features
+from zoo.data.features.image_features import encode_images
+from zoo.data.images.decode import read_images
+from zoo.data.images.views import VIEWS, view_images
 
 SIZE = 16
 seen = tf.Variable(0, dtype=tf.int64, trainable=False)  # squares that went through an encoder
@@ -35,7 +35,7 @@ def tiny_encoder(seed=0, units=3):
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(records, "SHARD", 4)
+    monkeypatch.setattr(image_features, "SHARD", 4)
 
 
 @pytest.fixture
@@ -133,10 +133,10 @@ def test_picture_that_failed_for_a_passing_reason_is_encoded_later(encode, paths
     def fails(paths, read):
         return whole(paths, read).filter(lambda row, *_: row[0] != 1)  # 1, 5 and 9
 
-    whole = records.read_each
-    monkeypatch.setattr(records, "read_each", fails)
+    whole = image_features.read_each
+    monkeypatch.setattr(image_features, "read_each", fails)
     assert np.flatnonzero(encode(encoder)[1]).tolist() == [0, 2, 4, 6, 7]
-    monkeypatch.setattr(records, "read_each", whole)
+    monkeypatch.setattr(image_features, "read_each", whole)
     assert np.flatnonzero(~encode(encoder)[1]).tolist() == [3, 8]
 
 
@@ -145,17 +145,17 @@ def test_killed_run_goes_on_with_the_shard_it_was_in(encode, tmp_path, monkeypat
     expected, _, _ = encode(encoder)
     for file in (tmp_path / "cache").iterdir():
         file.unlink()
-    save = records._save
+    save = image_features._save
 
     def killed(file, **arrays):
         if cached(tmp_path):
             raise KeyboardInterrupt
         save(file, **arrays)
 
-    monkeypatch.setattr(records, "_save", killed)
+    monkeypatch.setattr(image_features, "_save", killed)
     with pytest.raises(KeyboardInterrupt):
         encode(encoder)
-    monkeypatch.setattr(records, "_save", save)
+    monkeypatch.setattr(image_features, "_save", save)
     features, _, count = encode(encoder)
     assert count == 5  # of 8: shard 0, with 3 pictures, was there
     np.testing.assert_array_equal(features, expected)

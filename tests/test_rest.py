@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from serving_models import LOOPBACK, X, predict, running, stub_of, write_toy
 
-from zoo.serving import rest_json, rest_tensors
 from zoo.serving.errors import HTTP_STATUS
+from zoo.serving.local_server import rest_json, rest_tensors
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import sys
 import pytest
 from PIL import Image
 
-from zoo.data.sample_pictures import PICTURES, sample_pictures
+from zoo.data.images.sample_pictures import PICTURES, sample_pictures
 
 
 def test_every_sample_picture_is_a_photograph_in_colour_or_grey():

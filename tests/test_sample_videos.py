@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from zoo.data.datasets.described_digits import described_digits
-from zoo.data.datasets.moving_digits import MOTIONS, moving_digits
-from zoo.data.sample_videos import RATE, write_digit_videos
-from zoo.data.videos import frame_times, read_frames
+from zoo.data.datasets.synthetic.described_digits import described_digits
+from zoo.data.datasets.synthetic.moving_digits import MOTIONS, moving_digits
+from zoo.data.videos.reading import frame_times, read_frames
+from zoo.data.videos.sample_videos import RATE, write_digit_videos
 
 
 def test_files_show_the_digits_that_are_told(tmp_path):

@@ -5,9 +5,9 @@ import pytest
 from made_videos import grey, number_of, numbered, write_video
 from PIL import Image
 
-from zoo.data import sampled_frames
-from zoo.data.sampled_frames import center_squares, sample_frames
-from zoo.data.videos import VideoError
+from zoo.data.videos import sampled_frames
+from zoo.data.videos.reading import VideoError
+from zoo.data.videos.sampled_frames import center_squares, sample_frames
 
 
 @pytest.fixture(scope="module")

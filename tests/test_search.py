@@ -8,7 +8,7 @@ from PIL import Image
 from serving_models import WORDS, tiny_captioner
 
 from zoo.cli import main
-from zoo.data.images import read_images
+from zoo.data.images.decode import read_images
 from zoo.presets import from_preset, save_to_preset
 from zoo.text.vocabulary import Vocabulary
 

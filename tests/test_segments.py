@@ -7,9 +7,9 @@ import pytest
 from made_videos import number_of, numbered, write_video
 from PIL import Image
 
-from zoo.data import segments
-from zoo.data.segments import segment_bounds, stream_segments
-from zoo.data.videos import VideoError, read_frames
+from zoo.data.videos import segments
+from zoo.data.videos.reading import VideoError, read_frames
+from zoo.data.videos.segments import segment_bounds, stream_segments
 
 
 @pytest.fixture(scope="module")

@@ -35,8 +35,8 @@ from tensorflow_serving.apis import (
 )
 
 from zoo.serving.errors import ServingError
-from zoo.serving.servable import Servable
-from zoo.serving.server import Server
+from zoo.serving.local_server.servable import Servable
+from zoo.serving.local_server.server import Server
 
 
 @pytest.fixture(scope="module")
@@ -268,8 +268,8 @@ def test_sigterm_finishes_what_is_in_flight_and_nothing_of_ours_was_needed(saved
     assert server.returncode == 0
     stopping, modules = output.splitlines()
     assert stopping == "Finishing what is in flight."
-    assert "'zoo.serving.core'" in modules
-    for room in ("zoo.models", "zoo.decoding", "zoo.data", "zoo.serving.captioner_signatures"):
+    assert "'zoo.serving.local_server.core'" in modules
+    for room in ("zoo.models", "zoo.decoding", "zoo.data", "zoo.serving.signatures.captioner"):
         assert room not in modules
 
 

@@ -13,12 +13,12 @@ import pytest
 import tensorflow as tf
 from made_videos import number_of, numbered, write_video
 
-from zoo.data import shards
-from zoo.data.datasets.video import LabelledVideo
-from zoo.data.flow import flow_image, optical_flow
-from zoo.data.images import decode_image
-from zoo.data.shards import VideoShards, prepare
-from zoo.data.videos import read_frames
+from zoo.data.datasets.activities.labeled_video import LabelledVideo
+from zoo.data.images.decode import decode_image
+from zoo.data.sources import shard_writer
+from zoo.data.sources.shard_writer import VideoShards, prepare
+from zoo.data.videos.flow import flow_image, optical_flow
+from zoo.data.videos.reading import read_frames
 
 NAMES = ["left", "right", "up"]
 LENGTHS = [3, 5, 1, 4, 6]
@@ -26,7 +26,7 @@ LENGTHS = [3, 5, 1, 4, 6]
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(shards, "VIDEOS_A_SHARD", 2)
+    monkeypatch.setattr(shard_writer, "VIDEOS_A_SHARD", 2)
 
 
 @pytest.fixture
@@ -203,11 +203,11 @@ def test_shard_that_is_cut_while_it_is_read_is_noticed(videos, folder):
 
 SCRIPT = """
 import sys
-from zoo.data import shards
-from zoo.data.datasets.video import LabelledVideo
-shards.VIDEOS_A_SHARD = 2
+from zoo.data.sources import shard_writer
+from zoo.data.datasets.activities.labeled_video import LabelledVideo
+shard_writer.VIDEOS_A_SHARD = 2
 videos = [LabelledVideo(path, n % 3, None, f"video{n}") for n, path in enumerate(sys.argv[2:])]
-shards.prepare(videos, ["left", "right", "up"], sys.argv[1])
+shard_writer.prepare(videos, ["left", "right", "up"], sys.argv[1])
 """
 
 

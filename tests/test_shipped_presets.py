@@ -7,9 +7,9 @@ import pytest
 
 from recipes import activity_recognition
 from zoo.data import datasets
-from zoo.data.datasets.described_digits import described_digits
-from zoo.data.photographs import Photographs
-from zoo.data.sample_videos import write_digit_videos
+from zoo.data.datasets.synthetic.described_digits import described_digits
+from zoo.data.features.photographs import Photographs
+from zoo.data.videos.sample_videos import write_digit_videos
 from zoo.presets import SHIPPED, from_preset, presets
 from zoo.training.report import evaluate_captioner
 
@@ -157,7 +157,7 @@ def test_the_captioner_sees_what_is_in_a_picture(name, real_data):
     captioner = from_preset(name)
     size = captioner.image_encoder.input_shape[1]
     dev = datasets.read("flickr8k", real_data / "flickr8k", "dev")[:8]
-    from zoo.data.images import read_images
+    from zoo.data.images.decode import read_images
 
     paths = [example.path for example in dev]
     images = np.stack([image for _, image in read_images(paths, size).as_numpy_iterator()])

@@ -7,9 +7,9 @@ import pytest
 from made_videos import write_video
 from PIL import Image
 
-from zoo.data import shots
-from zoo.data.shots import stream_shots
-from zoo.data.videos import VideoError, read_frames
+from zoo.data.videos import shots
+from zoo.data.videos.reading import VideoError, read_frames
+from zoo.data.videos.shots import stream_shots
 
 RATE = 10  # frames per second
 RED, GREEN, BLUE, YELLOW = (200, 30, 30), (30, 160, 30), (30, 30, 200), (200, 200, 30)

@@ -17,14 +17,14 @@ import tensorflow as tf
 
 import zoo
 from zoo import training
-from zoo.data.batches import feature_batches, sampling_batches
+from zoo.data.batches.captions import feature_batches, sampling_batches
 from zoo.decoding import Sampling
 from zoo.training import workers
 from zoo.training.cider import CiderTraining
-from zoo.training.curves import draw_curves
-from zoo.training.resume import Checkpoint, Progress, fit_resumably, keep_settings, read_log
+from zoo.training.resume import Checkpoint, Progress, fit_resumably, keep_settings
 from zoo.training.whole_batch import SGD, Adam, StepCrossEntropy, cosine_adam
 from zoo.training.workers import EXAMPLE
+from zoo.visualization.curves import draw_curves, read_log
 
 FEATURES, WORDS, BATCHES, EPOCHS = 6, 9, 5, 3
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo.data.clip_array import ClipArray
-from zoo.data.videos import VideoError
+from zoo.data.sources.arrays import ClipArray
+from zoo.data.videos.reading import VideoError
 from zoo.models.backbones import image_encoder
 from zoo.training import activity
 from zoo.training.activity import (

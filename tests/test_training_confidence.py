@@ -11,7 +11,7 @@ from PIL import Image
 
 from zoo import lrcn_captioner
 from zoo.data import datasets
-from zoo.data.photographs import Photographs
+from zoo.data.features.photographs import Photographs
 from zoo.models.backbones import image_encoder
 from zoo.models.confidence import QUANTITIES
 from zoo.presets import from_preset, save_to_preset

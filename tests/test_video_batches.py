@@ -5,9 +5,9 @@ import functools
 import numpy as np
 import pytest
 
-from zoo.data.batches import WHOLE, Share
-from zoo.data.clip_array import ClipArray
-from zoo.data.video_batches import pack_features, role_batches, sequence_batches, video_batches
+from zoo.data.batches.captions import WHOLE, Share
+from zoo.data.batches.videos import pack_features, role_batches, sequence_batches, video_batches
+from zoo.data.sources.arrays import ClipArray
 
 LENGTHS = [3, 6, 1, 9, 4, 5]  # frames of each video
 CAPTIONS = np.array([[5, 0, 0], [6, 7, 8], [8, 6, 0], [9, 5, 7], [7, 0, 0], [5, 6, 0]], "int32")

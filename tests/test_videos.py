@@ -9,8 +9,8 @@ import pytest
 from made_videos import number_of, numbered, write_sound, write_video
 from PIL import Image
 
-from zoo.data import video_files
-from zoo.data.videos import VideoError, explain, frame_times, read_clip, read_frames
+from zoo.data.videos import ffmpeg
+from zoo.data.videos.reading import VideoError, explain, frame_times, read_clip, read_frames
 
 KINDS = {  # name of a file -> how it is written
     "plain.mp4": {},
@@ -308,7 +308,7 @@ def test_gap_of_days_is_damage_and_not_a_million_frames(tmp_path):
 
 
 def test_large_frames_are_refused_unseen(plain, monkeypatch):
-    monkeypatch.setattr(video_files, "MAX_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr(ffmpeg, "MAX_PIXELS", 64 * 48 - 1)
     assert reason_for(plain) == (
         "too large: more than 0 megapixels a frame (64 x 48 pixels)",
         0,
@@ -369,6 +369,6 @@ def test_folder_without_pictures_is_no_video(tmp_path):
 @pytest.mark.parametrize("package", ["av", "cv2"])
 def test_missing_package_names_the_extra(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, "zoo.data.video_extra")
+    monkeypatch.delitem(sys.modules, "zoo.data.videos.packages")
     with pytest.raises(ImportError, match=r'pip install "lrcn-zoo\[video\]"'):
-        importlib.import_module("zoo.data.video_extra")
+        importlib.import_module("zoo.data.videos.packages")

@@ -28,7 +28,7 @@ def frame_size(text):
 
 
 def shard(text):
-    """Reads `3/16`, the third part of sixteen: gives `(2, 16)`, as `zoo.data.parts` counts."""
+    """Reads `3/16`, the third part of sixteen: gives `(2, 16)`, counted from 0."""
     try:
         number, parts = map(int, text.split("/"))
     except ValueError:

@@ -22,7 +22,8 @@ def add_parser(commands):
 
 def run(options):
     """Lists what training would stumble over, and writes a sheet of examples."""
-    from zoo.data import audit, datasets
+    from zoo.data import datasets
+    from zoo.inference import audit
 
     sources = [datasets.parse_source(text) for text in options.data]
     splits = datasets.read_sources(sources, options.split)

@@ -74,7 +74,7 @@ def caption_files(preset, paths, beam_size=None, n_best=1):
         List of results (see `zoo.cli.results`), one for each file in order; a caption has
         `word_log_probs` besides.
     """
-    from zoo.data.images import explain, read_images
+    from zoo.data.images.decode import explain, read_images
     from zoo.presets import from_preset
 
     captioner = from_preset(preset, "image_captioning")

@@ -65,7 +65,7 @@ def _check(parser, options):
 
 def run(options):
     """Prints the most probable activities of videos."""
-    from zoo.data.videos import VideoError
+    from zoo.data.videos.reading import VideoError
 
     results = []
     with _server(options) if options.server else _model(options) as classify:
@@ -137,9 +137,9 @@ def classify_clips(recognizer, path):
         mean over the clip's frames. The last clip ends with the video.
 
     Raises:
-        zoo.data.videos.VideoError: If the video cannot be read to its end.
+        zoo.data.videos.reading.VideoError: If the video cannot be read to its end.
     """
-    from zoo.data.clip_stream import stream_clips
+    from zoo.data.videos.clip_stream import stream_clips
 
     settings = recognizer.metadata["frames"]
     for start, end, features in stream_clips(path, settings, _features(recognizer, path, settings)):
@@ -158,9 +158,9 @@ def compare_with_training(recognizer, path):
         of its training videos.
 
     Raises:
-        zoo.data.videos.VideoError: If the video cannot be read.
+        zoo.data.videos.reading.VideoError: If the video cannot be read.
     """
-    from zoo.data.sampled_frames import center_squares, sample_frames
+    from zoo.data.videos.sampled_frames import center_squares, sample_frames
 
     statistics = recognizer.feature_statistics
     if statistics is None:
@@ -177,9 +177,9 @@ def _features(recognizer, path, settings):
     import numpy as np
     import tensorflow as tf
 
-    from zoo.data.clips import resize_frames, view_frames
-    from zoo.data.video_records import read_flow
-    from zoo.data.videos import read_frames
+    from zoo.data.sources.video_records import read_flow
+    from zoo.data.videos.clips import resize_frames, view_frames
+    from zoo.data.videos.reading import read_frames
 
     encoder, modality = recognizer.frame_encoder, settings["modality"]
     side = encoder.input_shape[1]
@@ -284,8 +284,8 @@ def annotate(class_names, source, clips, path):
 
     from PIL import Image, ImageDraw, ImageFont
 
-    from zoo.data.video_extra import av
-    from zoo.data.videos import frame_times, read_frames
+    from zoo.data.videos.packages import av
+    from zoo.data.videos.reading import frame_times, read_frames
     from zoo.files import aside
 
     times = frame_times(source)

@@ -55,8 +55,8 @@ def _check(parser, options):
 
 def run(options):
     """Converts, and prints the report."""
-    from zoo.caffe.convert import convert
     from zoo.cli.layer_check import check_layers, find_video
+    from zoo.convert.caffe.convert import convert
     from zoo.text.vocabulary import Vocabulary
 
     if options.check_layers:
@@ -94,8 +94,8 @@ def run(options):
 
 def read_classes(path):
     """Reads names of classes, one a line, or those of UCF101's `classInd.txt`, numbers before."""
-    from zoo.data.datasets.clip_list import read_class_names
-    from zoo.data.datasets.ucf101 import read_class_index
+    from zoo.data.datasets.activities.clip_list import read_class_names
+    from zoo.data.datasets.activities.ucf101 import read_class_index
 
     names = read_class_names(path)
     return read_class_index(path) if names[0].startswith("1 ") else names

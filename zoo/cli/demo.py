@@ -28,8 +28,8 @@ def add_parser(commands):
 
 def run(options):
     """Captions a few photographs that other packages ship, and writes a page to look at."""
-    from zoo.data.sample_pictures import sample_pictures
-    from zoo.serving.process import serving
+    from zoo.data.images.sample_pictures import sample_pictures
+    from zoo.serving.local_server.process import serving
 
     paths = sample_pictures()
     import_server()  # what is missing shows before the work begins

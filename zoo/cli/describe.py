@@ -68,7 +68,7 @@ def _check(parser, options):
 
 def run(options):
     """Prints a sentence for each shot or segment of the videos."""
-    from zoo.data.videos import VideoError
+    from zoo.data.videos.reading import VideoError
 
     results = []
     with _open_describer(options) as (describe, name, method):
@@ -164,7 +164,7 @@ def _open_captioner(options):
 
 @contextlib.contextmanager
 def _open_server(options):
-    from zoo.data.segments import segment_length
+    from zoo.data.videos.segments import segment_length
     from zoo.serving.client import Client, ServerError
 
     def describe(path, seconds):

@@ -14,7 +14,7 @@ def add_parser(commands):
 
 def run(options):
     """Writes the videos and prints what each shows."""
-    from zoo.data.sample_videos import write_digit_videos
+    from zoo.data.videos.sample_videos import write_digit_videos
 
     for path, shown in write_digit_videos(options.folder, options.count, options.seed):
         print(f"{path}  {shown}")

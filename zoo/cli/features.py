@@ -65,10 +65,10 @@ def run(options):
 def encode_photographs(options):
     """Encodes whole shards of the cache, which are of pictures that follow each other."""
     from zoo.data import datasets
-    from zoo.data.captioned import with_words
-    from zoo.data.images import explain
-    from zoo.data.parts import part_of
-    from zoo.data.records import SHARD, encode_images
+    from zoo.data.features.captioned import with_words
+    from zoo.data.features.image_features import SHARD, encode_images
+    from zoo.data.images.decode import explain
+    from zoo.data.sources.parts import part_of
 
     examples, _ = with_words(datasets.read(options.dataset, options.data, options.split), "image")
     paths = list(dict.fromkeys(os.path.abspath(example.path) for example in examples))
@@ -84,7 +84,7 @@ def encode_photographs(options):
 
 def encode_videos(options):
     """Encodes videos, each of which has its own files in the cache."""
-    from zoo.data.frame_features import encode_videos
+    from zoo.data.features.frame_features import encode_videos
 
     encoder, frames = _encoder(options, "fc7")
     source, views = _open(options, frames)
@@ -100,10 +100,10 @@ def _open(options, frames):
     import numpy as np
 
     from zoo.data import datasets
-    from zoo.data.captioned import with_words
-    from zoo.data.file_source import VideoFiles
-    from zoo.data.parts import part_of
-    from zoo.data.shard_reader import VideoShards
+    from zoo.data.features.captioned import with_words
+    from zoo.data.sources.files import VideoFiles
+    from zoo.data.sources.parts import part_of
+    from zoo.data.sources.shards import VideoShards
 
     name = options.dataset.removesuffix("_videos")
     views = ("center", "mirror_center") if options.mirror else ("center",)
@@ -131,7 +131,7 @@ def _encoder(options, vgg16_layer):
     import keras
 
     from zoo import training
-    from zoo.data.clips import FRAME_SIZE
+    from zoo.data.videos.clips import FRAME_SIZE
     from zoo.models.backbones import efficientnet_lite0, vgg16
     from zoo.presets import from_run
 

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from zoo.caffe.fingerprints import ACTIVATIONS, FIRST, OF_16_FRAMES
+from zoo.convert.caffe.fingerprints import ACTIVATIONS, FIRST, OF_16_FRAMES
 
 
 def check_layers(recognizer, path):
@@ -17,16 +17,16 @@ def check_layers(recognizer, path):
 
     Raises:
         ValueError: If the authors noted nothing of this video, or the CNN is another.
-        zoo.data.videos.VideoError: If the video cannot be read.
+        zoo.data.videos.reading.VideoError: If the video cannot be read.
     """
     import itertools
 
     import keras
     import numpy as np
 
-    from zoo.caffe.convert import FRAMES
-    from zoo.data.clips import resize_frames, view_frames
-    from zoo.data.videos import read_frames
+    from zoo.convert.caffe.convert import FRAMES
+    from zoo.data.videos.clips import resize_frames, view_frames
+    from zoo.data.videos.reading import read_frames
 
     video, encoder = find_video(path), recognizer.frame_encoder
     if encoder.name != "caffenet_hybrid" or encoder.layers[-1].name != "fc6":

@@ -26,7 +26,7 @@ def add_parser(commands):
 
 def run(options):
     """Prepares the videos, and names those that could not be read."""
-    from zoo.data.shards import prepare
+    from zoo.data.sources.shard_writer import prepare
 
     videos, class_names = read_videos(options)
     shards = prepare(

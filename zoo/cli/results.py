@@ -28,7 +28,7 @@ def write_page(results, path, intro=""):
         path: HTML file to write.
         intro: Text below the title, such as what `describe_model` returns; or empty.
     """
-    from zoo.gallery import Picture, write_gallery
+    from zoo.visualization.gallery import Picture, write_gallery
 
     pictures = []
     for result in results:

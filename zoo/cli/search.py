@@ -64,7 +64,7 @@ def search_images(options):
     """
     import numpy as np
 
-    from zoo.data.photo_index import index_photos
+    from zoo.data.features.photo_index import index_photos
     from zoo.presets import from_preset
 
     captioner = from_preset(options.model, "image_captioning")
@@ -119,7 +119,7 @@ def search_captions(options):
     """
     import numpy as np
 
-    from zoo.data.images import explain, read_images
+    from zoo.data.images.decode import explain, read_images
     from zoo.presets import from_preset
 
     captioner = from_preset(options.model, "image_captioning")
@@ -229,7 +229,7 @@ def _index_file(options):
 
 
 def _write_page(found, path):
-    from zoo.gallery import Picture, write_gallery
+    from zoo.visualization.gallery import Picture, write_gallery
 
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -44,9 +44,9 @@ def run(options):
 
 
 def import_server():
-    """Gives `zoo.serving.server`, or an error that says how to get what it needs."""
+    """Gives `zoo.serving.local_server.server`, or an error that says how to get what it needs."""
     try:
-        from zoo.serving import server
+        from zoo.serving.local_server import server
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f'{error}. The server needs more packages: pip install "lrcn-zoo[serve]"'

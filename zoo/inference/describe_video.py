@@ -12,9 +12,9 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from zoo.data.clips import resize_frames, view_frames
-from zoo.data.images import resize_image
-from zoo.data.segments import segment_length, stream_segments
+from zoo.data.images.decode import resize_image
+from zoo.data.videos.clips import resize_frames, view_frames
+from zoo.data.videos.segments import segment_length, stream_segments
 
 POOLINGS = {
     "mean": "the mean of the features of the frames",
@@ -61,14 +61,14 @@ class ShotCaptioner:
         Args:
             path: Path of a video file, or of a folder of pictures.
             seconds: Length of segments that are described instead of shots; None finds the shots,
-                see `zoo.data.shots`.
+                see `zoo.data.videos.shots`.
 
         Yields:
             A result for each shot or segment.
 
         Raises:
             ImportError: If PySceneDetect is needed and not installed.
-            zoo.data.videos.VideoError: If the video cannot be read to its end.
+            zoo.data.videos.reading.VideoError: If the video cannot be read to its end.
         """
         side = self.captioner.image_encoder.input_shape[1]
         prepare = functools.partial(_resize_to_square, side=side)
@@ -101,7 +101,7 @@ class ShotCaptioner:
         if seconds is not None:
             max_frames = min(math.ceil(seconds * SAMPLES_PER_SECOND), MAX_SAMPLES)
             return stream_segments(path, None, seconds, max_frames, prepare)
-        from zoo.data.shots import stream_shots  # needs PySceneDetect
+        from zoo.data.videos.shots import stream_shots  # needs PySceneDetect
 
         return stream_shots(path, SAMPLES_PER_SECOND, prepare)
 
@@ -139,7 +139,7 @@ class SegmentDescriber:
             A result for each segment.
 
         Raises:
-            zoo.data.videos.VideoError: If the video cannot be read to its end.
+            zoo.data.videos.reading.VideoError: If the video cannot be read to its end.
         """
         rate = self._settings["rate"]
         max_frames = self._settings["max_frames"]

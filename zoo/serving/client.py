@@ -19,7 +19,7 @@ MAX_MESSAGE_BYTES = 32 * 2**20  # the limit of `lrcn serve`; the stock server ta
 BATCH_SIZE = 32  # rows of a request
 BACKOFF_SECONDS = 0.1  # before the second try; doubled before each further one
 LONGEST_BACKOFF_SECONDS = 2.0
-OK = "ok"  # status of a row that was answered; see zoo.serving.pictures
+OK = "ok"  # status of a row that was answered; see zoo.serving.signatures.pictures
 HINTS = {
     grpc.StatusCode.UNAVAILABLE: "Is a server running there? Start one with: lrcn serve FOLDER",
     grpc.StatusCode.DEADLINE_EXCEEDED: "Give it more time, or less at once.",
@@ -283,7 +283,7 @@ class Client:
             `is_unlike`, the labels are not to be trusted.
 
         Raises:
-            zoo.data.videos.VideoError: If the video cannot be read to its end.
+            zoo.data.videos.reading.VideoError: If the video cannot be read to its end.
             ServerError: If the server gives no answer.
         """
         clips = [said for *_, said in self.classify_clips(video)]
@@ -305,7 +305,7 @@ class Client:
             probability, in the order of the model's classes. The last clip ends with the video.
 
         Raises:
-            zoo.data.videos.VideoError: If the video cannot be read to its end.
+            zoo.data.videos.reading.VideoError: If the video cannot be read to its end.
             ServerError: If the server gives no answer.
         """
         from zoo.serving.video_client import classify_clips  # reads videos: the extra `video`
@@ -323,7 +323,7 @@ class Client:
             `is_unlike`; None where the model was exported without statistics.
 
         Raises:
-            zoo.data.videos.VideoError: If the video cannot be read.
+            zoo.data.videos.reading.VideoError: If the video cannot be read.
             ServerError: If the server gives no answer.
         """
         from zoo.serving.video_client import compare_with_training
@@ -353,7 +353,7 @@ class Client:
             `Described`, of frames all over the video.
 
         Raises:
-            zoo.data.videos.VideoError: If the video cannot be read to its end.
+            zoo.data.videos.reading.VideoError: If the video cannot be read to its end.
             ServerError: If the server gives no answer.
         """
         ((_, _, described),) = self.describe_segments(video)
@@ -373,7 +373,7 @@ class Client:
             For each segment `(start, end, described)`: seconds, and `Described`.
 
         Raises:
-            zoo.data.videos.VideoError: If the video cannot be read to its end.
+            zoo.data.videos.reading.VideoError: If the video cannot be read to its end.
             ServerError: If the server gives no answer.
         """
         from zoo.serving.video_client import describe_segments  # reads videos: the extra `video`

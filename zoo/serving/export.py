@@ -16,10 +16,10 @@ from zoo.models.activity_recognizer import ActivityRecognizer
 from zoo.models.captioner import LRCNCaptioner
 from zoo.models.video_describer import LRCNVideoDescriber
 from zoo.presets import from_run, model_card
-from zoo.serving.captioner_signatures import CaptionerSignatures
-from zoo.serving.describer_signatures import DescriberSignatures
-from zoo.serving.recognizer_signatures import RecognizerSignatures
-from zoo.serving.retrieval_signatures import RetrievalSignatures
+from zoo.serving.signatures.captioner import CaptionerSignatures
+from zoo.serving.signatures.describer import DescriberSignatures
+from zoo.serving.signatures.recognizer import RecognizerSignatures
+from zoo.serving.signatures.retrieval import RetrievalSignatures
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # warm-up; to max_batch_size of batching_parameters.txt
 SIGNATURES = {

@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 
-from zoo.data.clip_stream import stream_clips
-from zoo.data.sampled_frames import sample_frames
-from zoo.data.segments import stream_segments
-from zoo.data.video_records import encode_jpeg, jpeg_frames
+from zoo.data.sources.video_records import encode_jpeg, jpeg_frames
+from zoo.data.videos.clip_stream import stream_clips
+from zoo.data.videos.sampled_frames import sample_frames
+from zoo.data.videos.segments import stream_segments
 from zoo.models.feature_statistics import TrainingDistance
 from zoo.serving.tensors import from_proto, to_proto
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from zoo.data.clips import clip_frames, clip_starts, spread_frames
-from zoo.data.sampled_frames import center_squares
-from zoo.data.videos import VideoError
+from zoo.data.videos.clips import clip_frames, clip_starts, spread_frames
+from zoo.data.videos.reading import VideoError
+from zoo.data.videos.sampled_frames import center_squares
 from zoo.evaluation.activity import average_clips
 from zoo.models.feature_statistics import NUM_FRAMES, FeatureStatistics
 
@@ -17,8 +17,9 @@ def classify_videos(recognizer, features, clip_length, stride):
 
     Args:
         recognizer: `zoo.ActivityRecognizer`.
-        features: List of the videos' features, from `zoo.data.frame_features.encode_videos`; the
-            mean is taken over its views as well.
+        features: List of the videos' features, from
+            `zoo.data.features.frame_features.encode_videos`; the mean is taken over its views as
+            well.
         clip_length: Frames of a clip.
         stride: Frames between the beginnings of clips.
 

@@ -5,7 +5,7 @@ import pathlib
 from zoo.evaluation.activity import confusion_matrix, evaluate
 from zoo.evaluation.activity_scores import compare_per_class, load_scores, save_scores
 from zoo.files import write_json
-from zoo.training.confusion import draw_confusion
+from zoo.visualization.confusion import draw_confusion
 
 
 def write_report(scores, out, compare=None):

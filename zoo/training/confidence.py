@@ -17,7 +17,7 @@ import numpy as np
 from zoo.evaluation.captions import per_caption_cider
 from zoo.files import write_json
 from zoo.models.confidence import QUANTITIES, CaptionConfidence
-from zoo.training.reliability import draw_reliability
+from zoo.visualization.reliability import draw_reliability
 
 RIGHT = 0.5  # CIDEr-D from which on a caption is right
 # Below it a caption is more probably wrong than right. That holds for any mixture of images, while
@@ -62,8 +62,8 @@ def fit_confidence(captioner, photos, seed=0, threshold=THRESHOLD):
 
     Args:
         captioner: `zoo.LRCNCaptioner` with a vocabulary.
-        photos: Dict from a data set's name to its `zoo.data.photographs.Photographs`, which the
-            captioner was not trained on, with captions by people.
+        photos: Dict from a data set's name to its `zoo.data.features.photographs.Photographs`,
+            which the captioner was not trained on, with captions by people.
         seed: Seed of the random halves.
         threshold: Captions with a lower confidence are unsure.
 

@@ -13,8 +13,8 @@ from zoo.evaluation.captions import (
     write_results,
 )
 from zoo.files import write_json
-from zoo.gallery import Picture, write_gallery
 from zoo.text.vocabulary import UNKNOWN
+from zoo.visualization.gallery import Picture, write_gallery
 
 SCORED_AT_ONCE = 500  # references
 SHOWN = 24  # best, and worst, captions of a gallery
@@ -25,7 +25,8 @@ def generated_cider(captioner, photos, decoding=None):
 
     Args:
         captioner: `zoo.LRCNCaptioner` or `LRCNVideoDescriber` with a vocabulary.
-        photos: `zoo.data.photographs.Photographs`, or `zoo.data.described_videos.DescribedVideos`.
+        photos: `zoo.data.features.photographs.Photographs`, or
+        `zoo.data.features.described_videos.DescribedVideos`.
         decoding: Dict of decoding settings, see `zoo.decoding.read_decoding`. None decodes
             greedily.
 
@@ -45,7 +46,8 @@ def evaluate_captioner(captioner, photos, decoding, max_words, out, more=None, p
 
     Args:
         captioner: `zoo.LRCNCaptioner` or `LRCNVideoDescriber` with a vocabulary.
-        photos: `zoo.data.photographs.Photographs`, or `zoo.data.described_videos.DescribedVideos`.
+        photos: `zoo.data.features.photographs.Photographs`, or
+        `zoo.data.features.described_videos.DescribedVideos`.
         decoding: Dict of decoding settings, see `zoo.decoding.read_decoding`.
         max_words: Words of a reference that perplexity counts. Of a longer one, as in training,
             the first so many, and no end.

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from zoo.training import workers
+from zoo.visualization.curves import read_log
 
 
 @dataclasses.dataclass
@@ -136,7 +137,7 @@ def fit_resumably(
         model: Compiled `keras.Model`.
         batches: `batches(epoch, first_batch) -> tf.data.Dataset`, the rest of an epoch. It has to
             depend on its arguments only. With several workers each of them asks it for `share`
-            as well, the `zoo.data.batches.Share` of every batch that it reads.
+            as well, the `zoo.data.batches.captions.Share` of every batch that it reads.
         epochs: Epochs altogether.
         folder: Where `checkpoint.npz`, `best.weights.h5` and `log.csv` are kept; of several
             workers only the chief uses it.
@@ -246,12 +247,6 @@ def _append_log(path, epoch, logs):
         writer.writeheader()
         writer.writerows(rows)
     os.replace(aside, path)
-
-
-def read_log(path):
-    """Reads a `log.csv`: a list with one dict of strings an epoch."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def keep_settings(path, settings, free=(), strategy=None):

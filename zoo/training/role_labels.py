@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from zoo.data.datasets.described import label_ids
-from zoo.data.datasets.tacos import label_probabilities
+from zoo.data.datasets.described.described_video import label_ids
+from zoo.data.datasets.described.tacos import label_probabilities
 from zoo.evaluation.roles import evaluate_roles
 
 
@@ -11,7 +11,7 @@ def read_labels(split, roles, visual, recognizer=None, path=None, noise=None, se
     """Gives the videos of a split the labels that a describer sees; says how good they are.
 
     Args:
-        split: `zoo.data.described_videos.DescribedVideos`; its `labels` are set.
+        split: `zoo.data.features.described_videos.DescribedVideos`; its `labels` are set.
         roles: Dict from a role's name to its labels.
         visual: `"labels_max"` or `"label_probabilities"`: what the describer sees of them.
         recognizer: `zoo.SemanticRoleRecognizer` that predicts them from the split's features.

@@ -2,20 +2,20 @@
 
 from typing import NamedTuple
 
-from zoo.data.datasets.clip_folder import clip_folder
-from zoo.data.datasets.coco import coco, karpathy, karpathy_folder
-from zoo.data.datasets.described import DescribedVideo, label_ids, roles_of
+from zoo.data.datasets.activities.clip_folder import clip_folder
+from zoo.data.datasets.activities.hmdb51 import hmdb51
+from zoo.data.datasets.activities.labeled_video import LabelledVideo
+from zoo.data.datasets.activities.ucf101 import ucf101
+from zoo.data.datasets.described.described_video import DescribedVideo, label_ids, roles_of
+from zoo.data.datasets.described.msrvtt import msrvtt
+from zoo.data.datasets.described.msvd import msvd
+from zoo.data.datasets.described.tacos import label_probabilities, tacos
 from zoo.data.datasets.example import CaptionedImage, EmptySplitError
-from zoo.data.datasets.flickr import flickr8k, flickr30k
-from zoo.data.datasets.hmdb51 import hmdb51
-from zoo.data.datasets.moving_digits import moving_digits
-from zoo.data.datasets.msrvtt import msrvtt
-from zoo.data.datasets.msvd import msvd
+from zoo.data.datasets.images.coco import coco, karpathy, karpathy_folder
+from zoo.data.datasets.images.flickr import flickr8k, flickr30k
+from zoo.data.datasets.images.sentences import sentences
 from zoo.data.datasets.own import own, own_videos
-from zoo.data.datasets.sentences import sentences
-from zoo.data.datasets.tacos import label_probabilities, tacos
-from zoo.data.datasets.ucf101 import ucf101
-from zoo.data.datasets.video import LabelledVideo
+from zoo.data.datasets.synthetic.moving_digits import moving_digits
 
 __all__ = [
     "CaptionedImage",

@@ -12,7 +12,7 @@ class CaptionedImage(NamedTuple):
     Attributes:
         image_id: Name or number of the picture in its data set, string or integer.
         path: Where the picture should be. No reader looks whether it is there: that is the
-            business of `zoo.data.audit` and of whoever decodes it.
+            business of `zoo.inference.audit` and of whoever decodes it.
         captions: List of sentences, as written but for white space at the ends.
         num_human: The first `num_human` captions were written by people, the others by a
             program. None if people wrote all of them.

@@ -2,7 +2,7 @@
 
 import os
 
-from zoo.data.datasets.described import NONE, DescribedVideo
+from zoo.data.datasets.described.described_video import NONE, DescribedVideo
 from zoo.data.datasets.example import (
     CaptionedImage,
     EmptySplitError,

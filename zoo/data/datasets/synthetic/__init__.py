@@ -1,0 +1,1 @@
+"""Data sets that are made when they are needed: handwritten digits that move."""

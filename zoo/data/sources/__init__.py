@@ -1,0 +1,1 @@
+"""Frames of many videos: from files, arrays, or shards of JPEG frames."""

@@ -1,0 +1,1 @@
+"""Video files: reading, clips, segments, shots and optical flow."""

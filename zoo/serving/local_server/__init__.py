@@ -1,0 +1,1 @@
+"""A model server for one machine, in the protocol of TensorFlow Serving."""

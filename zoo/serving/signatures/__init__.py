@@ -1,0 +1,1 @@
+"""What exported models answer: the signatures of each task, in core TensorFlow ops."""

@@ -5,10 +5,11 @@ import difflib
 import functools
 import itertools
 import math
-import os
 import pathlib
 import re
 import unicodedata
+
+from zoo.files import aside
 
 EOS = 0  # "<eos>": ends a sentence, begins it, and fills up short ones
 UNKNOWN = 1  # "<unk>": stands for every word that is not in the vocabulary
@@ -178,13 +179,8 @@ class Vocabulary:
 
     def save(self, path):
         """Writes the vocabulary as UTF-8 text: one word a line, word 0 on the first."""
-        aside = f"{path}.{os.getpid()}.tmp"
-        try:
-            with open(aside, "w", encoding="utf-8", newline="\n") as file:
-                file.writelines(f"{word}\n" for word in self.words)
-            os.replace(aside, path)  # a reader sees the old file or the new one, never half of it
-        finally:
-            pathlib.Path(aside).unlink(missing_ok=True)
+        with aside(path) as part, open(part, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{word}\n" for word in self.words)
 
     def encode(self, sentence):
         """Returns the ids of the words of a sentence, without an `"<eos>"` at the end."""

@@ -10,6 +10,7 @@ import time
 import keras
 import numpy as np
 
+from zoo.files import aside, write_json
 from zoo.training import workers
 from zoo.visualization.curves import read_log
 
@@ -56,17 +57,13 @@ class Checkpoint:
         self._variables = [*model.variables, *model.optimizer.variables]
 
     def save(self, progress):
-        """Writes the file aside and renames it."""
+        """Writes the file, at once or not at all."""
         if not workers.is_chief(self._strategy):
             return
         arrays = {f"variable_{i}": np.asarray(v) for i, v in enumerate(self._variables)}
         place = np.frombuffer(json.dumps(dataclasses.asdict(progress)).encode(), "uint8")
-        aside = self.path.with_suffix(".part")
-        with open(aside, "wb") as file:
+        with aside(self.path) as part, open(part, "wb") as file:
             np.savez(file, progress=place, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, self.path)
 
     def restore(self):
         """Sets all variables as they were saved, and on all workers as on the chief.
@@ -231,9 +228,9 @@ def fit_stage(
 def save_weights(model, path):
     """Saves a model's weights aside and renames the file."""
     path = pathlib.Path(path)
-    aside = path.with_name(f"part-{path.name}")
-    model.save_weights(aside)
-    os.replace(aside, path)
+    part = path.with_name(f"part-{path.name}")  # Keras asks for the ending of `path`
+    model.save_weights(part)
+    os.replace(part, path)
 
 
 def _append_log(path, epoch, logs):
@@ -241,12 +238,10 @@ def _append_log(path, epoch, logs):
     rows = [row for row in read_log(path) if int(row["epoch"]) < epoch] if path.exists() else []
     rows.append({"epoch": epoch, **logs})
     names = list(dict.fromkeys(name for row in rows for name in row))
-    aside = path.with_suffix(".part")
-    with open(aside, "w", newline="", encoding="utf-8") as file:
+    with aside(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(aside, path)
 
 
 def keep_settings(path, settings, free=(), strategy=None):
@@ -280,6 +275,4 @@ def keep_settings(path, settings, free=(), strategy=None):
                 + ". Give those again, or another run folder."
             )
         return
-    aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(settings, indent=1), encoding="utf-8")
-    os.replace(aside, path)
+    write_json(path, settings)

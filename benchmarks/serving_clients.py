@@ -16,8 +16,6 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from zoo.data.images.decode import decode_image, resize_image
 from zoo.data.images.sample_pictures import sample_pictures
-from zoo.decoding import Constraints
-from zoo.text.vocabulary import UNKNOWN
 
 NAME = "lrcn_captioner"  # of the served model
 KINDS = ("JPEG", "JPEG", "JPEG", "PNG", "JPEG", "JPEG", "JPEG", "PNG")  # crops of a photograph
@@ -72,8 +70,7 @@ def good_cases(captioner, chance):
         files += [_encode(_crop(photograph, chance), kind) for kind in KINDS]
     size = captioner.image_encoder.input_shape[1]
     images = np.stack([resize_image(decode_image(file), size) for file in files])
-    constraints = Constraints(forbidden_ids=(UNKNOWN,))
-    decoded = captioner.generate(images, captioner.sampler, constraints=constraints)
+    decoded = captioner.generate(images)
     captions = [captioner.vocabulary.decode(ids[0]) for ids in decoded.token_ids]
     log_probs = decoded.log_probs[:, 0].tolist()
     return [Case(f, "ok", *said) for f, *said in zip(files, captions, log_probs, strict=True)]

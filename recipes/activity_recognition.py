@@ -50,12 +50,11 @@ from zoo.models.backbones import (
     small_cnn,
     vgg16,
 )
-from zoo.presets import from_preset, from_run, save_to_preset
+from zoo.presets import from_preset, from_run
 from zoo.serving.export import export_preset
 from zoo.training.activity import (
     classify_videos,
     count_unlike,
-    feature_statistics,
     fit_feature_statistics,
 )
 from zoo.training.activity_report import write_report
@@ -189,7 +188,7 @@ def train_on(strategy, options, run):
             score = functools.partial(
                 val_top_1, *encode(encoder, held_out, options.frame_size, cache)
             )
-            recognizer.standardize_features(*feature_statistics(features))
+            recognizer.adapt(views[0] for views in features)
             with strategy.scope():
                 model = recognizer.on_features()
                 compile_recognizer(model, options, options.learning_rate, steps * epochs, name)
@@ -267,12 +266,12 @@ def train_on(strategy, options, run):
     for folder, (kind, model) in kinds.items():
         model.class_names = source.class_names
         metadata["about"] = f"{kind}, frame encoder {options.encoder}, {options.modality}."
-        save_to_preset(model, run / folder, metadata)
+        model.save_to_preset(run / folder, metadata)
         model = from_preset(run / folder)
         out = run / ("metrics.json" if folder == "model" else "baseline-metrics.json")
         metrics = report(model, held_out, metadata["frames"], cache, out)
         found = add_feature_statistics(model, *rgb, options.frame_size, options.seed)
-        save_to_preset(model, run / folder, {**metadata, **found, "scores": metrics})
+        model.save_to_preset(run / folder, {**metadata, **found, "scores": metrics})
         print(f"{kind}: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     if source.skipped:
         print(skipped_line(source), file=sys.stderr)
@@ -322,7 +321,7 @@ def statistics(options):
     if not found:
         raise ValueError("No statistics could be computed; no preset is written.")
     scope = {"scope": options.scope} if options.scope else {}
-    save_to_preset(recognizer, options.out, {**recognizer.metadata, **scope, **found})
+    recognizer.save_to_preset(options.out, {**recognizer.metadata, **scope, **found})
     print(f"The preset is in {options.out}")
 
 

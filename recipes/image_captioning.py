@@ -39,15 +39,15 @@ from zoo.data.batches.captions import feature_batches, image_batches, sampling_b
 from zoo.data.features.image_features import encode_images
 from zoo.data.features.photographs import JoinedPhotographs, Photographs
 from zoo.data.images.views import VIEWS as ALL_VIEWS
-from zoo.decoding import Constraints, Sampling
+from zoo.decoding import Sampling
 from zoo.evaluation.captions import read_results
 from zoo.files import write_json
 from zoo.models.backbones import efficientnet_lite0, efficientnet_lite2, vgg16
 from zoo.models.backbones.efficientnet_lite import FEATURES
-from zoo.presets import from_preset, from_run, save_confidence, save_to_preset
+from zoo.presets import from_preset, from_run, save_confidence
 from zoo.serving.export import export_preset
 from zoo.text.tokenization import encode_captions
-from zoo.text.vocabulary import UNKNOWN, Vocabulary, has_word
+from zoo.text.vocabulary import Vocabulary, has_word
 from zoo.training.cider import CiderTraining, caption_reward
 from zoo.training.confidence import THRESHOLD, fit_confidence, write_confidence_report
 from zoo.training.report import evaluate_captioner, generated_cider, write_report
@@ -164,7 +164,7 @@ def train_on(strategy, options, run):
         report = transfer_decoder(source, captioner)
         print(f"{options.from_preset}: {report['new_words']} words are new to it")
     elif not options.paper:
-        captioner.standardize(seen.features[:, 0])
+        captioner.adapt(seen.features[:, 0])
 
     def fit(stage, model, batches, epochs, score=None, first_score=None):
         epochs = 0 if options.finish else epochs
@@ -266,7 +266,7 @@ def train_on(strategy, options, run):
                 captioner.decoder,
                 Sampling(num_samples=SAMPLES, n_best=SAMPLES),
                 caption_reward(list(seen.references.values()), vocabulary),
-                Constraints(forbidden_ids=(UNKNOWN,)),
+                captioner.constraints,
             )
             model.compile(
                 cosine_adam(options.cider_rate, steps * options.cider_epochs, options.accumulate),
@@ -282,7 +282,7 @@ def train_on(strategy, options, run):
     logs = {f"stage{n}": run / f"stage{n}" / "log.csv" for n in range(4)}
     draw_curves({s: log for s, log in logs.items() if log.exists()}, run / "curves.png")
     metadata = describe_run(options, captioner, seen, held_out, decoding)
-    save_to_preset(captioner, run / "model", metadata)
+    captioner.save_to_preset(run / "model", metadata)
     # What is scored is what was saved and will be loaded: half the precision on disk, and this
     # run's policy for layers forgotten.
     keras.config.set_dtype_policy("float32")
@@ -298,7 +298,7 @@ def train_on(strategy, options, run):
     chosen = np.random.default_rng(options.seed).permutation(len(seen.paths))[:PRIOR_IMAGES]
     chosen, size = [seen.paths[i] for i in chosen], captioner.image_encoder.input_shape[1]
     captioner.prior_features = encode_images(captioner.image_encoder, chosen, size, cache)[0][:, 0]
-    save_to_preset(captioner, run / "model", {**metadata, "scores": metrics})
+    captioner.save_to_preset(run / "model", {**metadata, "scores": metrics})
     for photos in (seen, *held_out.parts.values()):
         if photos.skipped:
             print(photos.skipped_line(), file=sys.stderr)

@@ -56,10 +56,9 @@ from zoo.evaluation.roles import evaluate_roles
 from zoo.models.backbones import digit_cnn, efficientnet_lite0, vgg16
 from zoo.models.generation import MAX_WORDS
 from zoo.models.video_describer import MAX_STEPS
-from zoo.presets import from_preset, from_run, save_to_preset
+from zoo.presets import from_preset, from_run
 from zoo.serving.export import export_preset
 from zoo.text.vocabulary import Vocabulary
-from zoo.training.activity import feature_statistics
 from zoo.training.report import evaluate_captioner, generated_cider
 from zoo.training.resume import fit_stage, keep_settings
 from zoo.training.role_labels import read_labels
@@ -203,13 +202,13 @@ def train_on(strategy, options, run):
         "frames": frames_of(options),
         "labels": {"noise": options.label_noise},
     }
-    save_to_preset(describer, run / "model", metadata)
+    describer.save_to_preset(run / "model", metadata)
     # What is scored is what was saved and will be loaded: half the precision on disk, and this
     # run's policy for layers forgotten.
     keras.config.set_dtype_policy("float32")
     describer = from_preset(run / "model")
     metrics = report(describer, held_out, options, run / "metrics.json", cache)
-    save_to_preset(describer, run / "model", {**metadata, "scores": metrics})
+    describer.save_to_preset(run / "model", {**metadata, "scores": metrics})
     for split in (seen, held_out):
         if split.skipped:
             print(split.skipped_line(), file=sys.stderr)
@@ -321,7 +320,7 @@ def train_recognizer(options, strategy, encoder, seen, held_out, roles, fit):
 
     if options.role_epochs:
         encoder.trainable = False
-        recognizer.standardize_features(*statistics(seen))
+        recognizer.adapt(frame_vectors(seen))
         with strategy.scope():
             model = recognizer.on_features()
             steps = -(-len(labels) // options.batch_size) * options.role_epochs
@@ -352,7 +351,7 @@ def train_recognizer(options, strategy, encoder, seen, held_out, roles, fit):
         "frames": frames_of(options),
     }
     if is_chief(strategy):
-        save_to_preset(recognizer, pathlib.Path(options.run) / "recognizer" / "model", metadata)
+        recognizer.save_to_preset(pathlib.Path(options.run) / "recognizer" / "model", metadata)
     return recognizer
 
 
@@ -379,7 +378,7 @@ def train_describer(options, strategy, describer, seen, held_out, fit):
         if seen.labels is None:
             encoder.trainable = False
             if not options.from_preset:
-                describer.standardize_features(*statistics(seen))
+                describer.adapt(frame_vectors(seen))
             batches = functools.partial(sequence_batches, *seen.sequences())
         else:
             batches = functools.partial(feature_batches, seen.labels[:, None], name="labels")
@@ -411,12 +410,10 @@ def encode(split, encoder, frames, cache=None):
         split.encode(encoder, frames.frame_size, cache or passing, frames.max_frames)
 
 
-def statistics(split):
-    """Mean and variance of the features of all frames, each `(features,)`."""
-    features, num_frames = split.sequences()
-    return feature_statistics(
-        [[vectors[:n]] for vectors, n in zip(features, num_frames, strict=True)]
-    )
+def frame_vectors(split):
+    """Yields the features of the frames of each video, `(frames, features)`."""
+    for vectors, count in zip(*split.sequences(), strict=True):
+        yield vectors[:count]
 
 
 def unfreeze(encoder, options):

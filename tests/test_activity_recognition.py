@@ -18,7 +18,6 @@ from zoo.cli import main as cli
 from zoo.data.sources.video_records import jpeg_frames
 from zoo.evaluation.activity_scores import load_scores
 from zoo.models.backbones import image_encoder
-from zoo.presets import save_to_preset
 
 NAMES = ["falls", "rises"]
 SCOPE = "This model only tells videos that grow darker from others."
@@ -90,7 +89,7 @@ def test_statistics_are_added_to_a_preset_that_has_none(run, data, tmp_path, cap
     bare = zoo.from_preset(run / "model")
     expected, bare.feature_statistics = bare.feature_statistics, None
     del bare.metadata["scope"]
-    save_to_preset(bare, tmp_path / "bare", bare.metadata)
+    bare.save_to_preset(tmp_path / "bare", bare.metadata)
     recipe.main(["statistics", "--model", str(tmp_path / "bare"), "--dataset", "clip_folder",
                  "--data", str(data / "clips"), "--out", str(tmp_path / "new"),
                  "--scope", "Another scope."])  # fmt: skip

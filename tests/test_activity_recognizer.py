@@ -47,7 +47,8 @@ def numpy_lstm(x, kernel, recurrent, bias):
 def test_it_computes_what_numpy_computes(lrcn, encoder):
     x = clips()
     mean, variance = np.linspace(-1, 1, 3), np.array([0.5, 1.0, 2.0])
-    lrcn.standardize_features(mean, variance)
+    deviation = np.sqrt(variance)
+    lrcn.adapt(np.stack([mean - deviation, mean + deviation]))
     features = encoder.predict(x.reshape(-1, 8, 8, 3), verbose=0).reshape(2, TIME, -1)
     standard = (features - mean) / np.sqrt(variance)
     read = numpy_lstm(standard, *(np.array(w) for w in lrcn.lstm.get_weights()))

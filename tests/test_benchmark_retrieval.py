@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from serving_models import WORDS, tiny_captioner
 
-from zoo.presets import save_to_preset
 from zoo.text.vocabulary import Vocabulary
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "benchmarks"))
@@ -26,7 +25,7 @@ def test_small_run_prints_both_ways_and_their_scores_agree(tmp_path, monkeypatch
     captioner = tiny_captioner()
     captioner.vocabulary = Vocabulary(WORDS)
     captioner.prior_features = np.random.default_rng(5).normal(size=(7, 6)).astype("float32")
-    save_to_preset(captioner, tmp_path / "tiny")
+    captioner.save_to_preset(tmp_path / "tiny")
     monkeypatch.setattr(benchmark, "PAIRS", (3, 5))
     monkeypatch.setattr(benchmark, "FASTER", 0.0)  # so few pairs are no gain
     monkeypatch.setattr(benchmark, "LONGEST", np.inf)

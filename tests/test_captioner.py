@@ -36,7 +36,7 @@ def make(image_encoder=None, seed=12, **options):
         weight.assign(rng.uniform(-2, 2, weight.shape))
     captioner.decoder.logits.bias.assign([0.0] * 7)
     if captioner.image_encoder is not None:
-        captioner.standardize(captioner.encode(IMAGES))  # so that the three look different
+        captioner.adapt(captioner.encode(IMAGES))  # so that the three look different
     return captioner
 
 

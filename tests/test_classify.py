@@ -13,7 +13,7 @@ import zoo
 from zoo.cli import main
 from zoo.models.backbones import image_encoder
 from zoo.models.feature_statistics import FeatureStatistics
-from zoo.presets import from_preset, save_to_preset
+from zoo.presets import from_preset
 
 LENGTH, STRIDE = 4, 2
 
@@ -31,7 +31,7 @@ def preset(tmp_path_factory):
     frames = {"modality": "rgb", "rate": None, "size": [16, 20]}
     frames |= {"clip_length": LENGTH, "stride": STRIDE}
     folder = tmp_path_factory.mktemp("preset") / "tiny"
-    save_to_preset(model, folder, {"frames": frames})
+    model.save_to_preset(folder, {"frames": frames})
     return str(folder)
 
 
@@ -47,7 +47,7 @@ def scoped(preset, tmp_path_factory):
         mean=[0, 0], scale=[0.5, 0.1], neighbors=[[1]], usual=[1, 1], threshold=2
     )
     folder = tmp_path_factory.mktemp("scoped") / "tiny"
-    save_to_preset(model, folder, {**model.metadata, "scope": SCOPE})
+    model.save_to_preset(folder, {**model.metadata, "scope": SCOPE})
     return str(folder)
 
 

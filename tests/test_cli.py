@@ -27,14 +27,14 @@ from zoo import cli
 from zoo.cli import demo
 from zoo.cli.caption import find_pictures
 from zoo.data.images.sample_pictures import PICTURES
-from zoo.presets import presets, save_to_preset
+from zoo.presets import presets
 from zoo.serving.local_server.process import serving
 
 
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("preset") / "tiny"
-    save_to_preset(tiny_captioner(), folder)
+    tiny_captioner().save_to_preset(folder)
     return str(folder)
 
 
@@ -42,7 +42,7 @@ def preset(tmp_path_factory):
 def confident_preset(tmp_path_factory):
     """A preset with a confidence; the caption of one picture is unsure."""
     folder = tmp_path_factory.mktemp("confident") / "tiny"
-    save_to_preset(confident_captioner(), folder)
+    confident_captioner().save_to_preset(folder)
     return str(folder)
 
 

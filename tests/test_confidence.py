@@ -31,7 +31,7 @@ def captioner():
     captioner = lrcn_captioner(5, len(WORDS), embedding_dim=6, lstm_units=8, projection_dim=4)
     for weight in captioner.decoder.trainable_variables:  # or all sentences would be alike
         weight.assign(np.array(weight) * 12)
-    captioner.standardize(np.random.default_rng(1).normal(0.5, 2, (50, 5)))
+    captioner.adapt(np.random.default_rng(1).normal(0.5, 2, (50, 5)))
     captioner.vocabulary = Vocabulary(WORDS)
     captioner.confidence = CaptionConfidence.from_config(CONFIG)
     return captioner
@@ -44,7 +44,7 @@ def probability(confidence, **changes):
 
 
 def decode(captioner):
-    return captioner.decode_captions(FEATURES, BEAM, max_words=MAX_WORDS)
+    return captioner.generate(FEATURES, BEAM, max_words=MAX_WORDS)
 
 
 @pytest.mark.parametrize("name", QUANTITIES)
@@ -125,7 +125,7 @@ def test_a_confidence_does_not_depend_on_the_other_candidates_and_images(caption
 
 def test_the_mean_image_is_the_nearest_one_and_nothing_is_gained_by_it(captioner):
     mean = np.asarray(captioner.decoder.standardize.moving_mean)[None]
-    decoded = captioner.decode_captions(mean, BEAM)
+    decoded = captioner.generate(mean, BEAM)
     quantities = captioner.caption_quantities(mean, decoded)
     np.testing.assert_allclose(quantities["largest_gain"], 0, atol=1e-5)
     np.testing.assert_allclose(quantities["weighted_gain_per_word"], 0, atol=1e-5)

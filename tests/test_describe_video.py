@@ -12,7 +12,6 @@ from zoo.decoding import BeamSearch
 from zoo.inference.describe_video import SAMPLES_PER_SECOND, ShotCaptioner
 from zoo.models.backbones import image_encoder
 from zoo.models.confidence import CaptionConfidence
-from zoo.presets import save_to_preset
 from zoo.text.vocabulary import Vocabulary
 
 WORDS = ["a", "red", "green", "field", "moves", "fast"]
@@ -101,7 +100,7 @@ def test_confidence_of_the_captioner_marks_sentences_that_are_unsure(
     for result in ShotCaptioner(captioner).describe(film):
         assert 0 < result["confidence"] < 0.5  # a log-probability is below 0
         assert result["unsure"] == unsure
-    save_to_preset(captioner, tmp_path / "captioner")
+    captioner.save_to_preset(tmp_path / "captioner")
     with pytest.raises(SystemExit):
         main(["describe", "--captioner", str(tmp_path / "captioner"), str(film)])
     lines = capsys.readouterr().out.splitlines()

@@ -21,7 +21,6 @@ from serving_models import (
 from zoo.data.videos.clips import resize_frames, spread_frames, view_frames
 from zoo.data.videos.reading import frame_times, read_frames
 from zoo.decoding import Constraints
-from zoo.presets import save_to_preset
 from zoo.serving.client import Client
 from zoo.serving.export import export
 from zoo.serving.signatures.frames import BAD_COUNT
@@ -169,7 +168,7 @@ def squares_of(frame):
 def test_describe_command_says_the_same_with_and_without_a_server(server, video, capsys, tmp_path):
     from zoo.cli import main
 
-    save_to_preset(tiny_describer(), tmp_path / "tiny", tiny_describer().metadata)
+    tiny_describer().save_to_preset(tmp_path / "tiny", tiny_describer().metadata)
 
     def run(*options):
         with pytest.raises(SystemExit) as stopped:

@@ -23,10 +23,10 @@ from serving_models import (
 from tensorflow_serving.apis import classification_pb2
 
 from zoo import single_frame_recognizer
-from zoo.cli.classify import classify_clips, compare_with_training
+from zoo.inference.classify_video import classify_clips, compare_with_training
 from zoo.models.backbones import image_encoder
 from zoo.models.feature_statistics import FeatureStatistics
-from zoo.presets import from_preset, save_to_preset
+from zoo.presets import from_preset
 from zoo.serving.client import Client, ServerError
 from zoo.serving.export import export
 from zoo.serving.signatures.frames import BAD_COUNT, MAX_FRAMES
@@ -253,7 +253,7 @@ def test_client_says_of_a_video_what_the_library_says(server, video, tmp_path):
 def test_classify_command_asks_a_server(server, video, capsys, tmp_path):
     from zoo.cli import main
 
-    save_to_preset(tiny_recognizer(), tmp_path / "tiny", tiny_recognizer().metadata)
+    tiny_recognizer().save_to_preset(tmp_path / "tiny", tiny_recognizer().metadata)
 
     def run(*options):
         with pytest.raises(SystemExit) as stopped:
@@ -274,12 +274,12 @@ def scoped(tmp_path_factory):
     """A recognizer with a scope and statistics of training videos."""
     folder = tmp_path_factory.mktemp("scoped")
     metadata = {**tiny_recognizer().metadata, "scope": "It tells gaits apart."}
-    save_to_preset(tiny_recognizer(), folder / "tiny", metadata)
+    tiny_recognizer().save_to_preset(folder / "tiny", metadata)
     recognizer = from_preset(folder / "tiny")
     random = np.random.default_rng(3)
     videos = [recognizer.encode_frames(random.integers(0, 60, (8, 16, 16, 3))) for _ in range(25)]
     recognizer.feature_statistics = FeatureStatistics.fit(videos)
-    save_to_preset(recognizer, folder / "tiny", metadata)
+    recognizer.save_to_preset(folder / "tiny", metadata)
     export(from_preset(folder / "tiny"), folder / "saved_models")
     return folder
 
@@ -333,7 +333,7 @@ def test_baseline_is_exported_too(tmp_path, clips):
     network = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3)])
     baseline = single_frame_recognizer(image_encoder(network, (1 / 255, 0.0)), 3)
     baseline.class_names, baseline.metadata = NAMES, tiny_recognizer().metadata
-    save_to_preset(baseline, tmp_path / "preset", baseline.metadata)
+    baseline.save_to_preset(tmp_path / "preset", baseline.metadata)
     baseline = from_preset(tmp_path / "preset")
     version = export(baseline, tmp_path / "saved_models", "frames")
     served = tf.saved_model.load(str(version)).signatures

@@ -13,7 +13,7 @@ from serving_models import WORDS, tiny_captioner
 from zoo.data.images.decode import read_images
 from zoo.evaluation.retrieval import correct_by_prior, evaluate
 from zoo.models import pair_scores
-from zoo.presets import from_preset, save_to_preset
+from zoo.presets import from_preset
 from zoo.text.vocabulary import Vocabulary
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "recipes"))
@@ -48,7 +48,7 @@ def preset(tmp_path_factory):
     captioner = tiny_captioner()
     captioner.vocabulary = Vocabulary(WORDS)
     captioner.prior_features = np.random.default_rng(5).normal(size=(7, 6)).astype("float32")
-    save_to_preset(captioner, folder)
+    captioner.save_to_preset(folder)
     return folder
 
 

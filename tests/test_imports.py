@@ -17,8 +17,8 @@ WALLS = {
     "zoo": ({"models", "presets"}, set()),  # the front door, zoo/__init__.py
     "files": (set(), set()),
     "text": (set(), {"numpy", "tensorflow", "tensorflow_text"}),
-    "decoding": (set(), {"keras", "numpy"}),  # gets a step function, never a model
-    "models": ({"decoding", "text"}, {"google", "keras", "numpy"}),  # protobuf reads Caffe's files
+    "decoding": ({"text"}, {"keras", "numpy"}),  # gets a step function, never a model
+    "models": ({"decoding", "text"}, {"PIL", "google", "h5py", "keras", "numpy"}),
     "data": (  # no network, no Keras
         {"text"},
         {"av", "cv2", "numpy", "scenedetect", "sklearn", "tensorflow", "tqdm"},
@@ -29,7 +29,7 @@ WALLS = {
         {"data", "decoding", "evaluation", "models", "text", "visualization"},
         {"keras", "numpy", "sklearn", "tensorflow"},
     ),
-    "presets": ({"models", "data", "decoding", "text"}, {"h5py", "numpy"}),
+    "presets": ({"models"}, set()),
     "serving": (
         {"models", "data", "decoding", "text", "presets"},
         {"google", "grpc", "grpc_health", "keras", "numpy", "prometheus_client", "starlette"}

@@ -16,9 +16,10 @@ from keras import layers
 import zoo
 from zoo import lrcn_captioner, lrcn_video_describer, presets, semantic_role_recognizer
 from zoo.decoding import BeamSearch
+from zoo.models import preset_folder
 from zoo.models.confidence import CaptionConfidence
 from zoo.models.feature_statistics import FeatureStatistics
-from zoo.presets import from_preset, save_confidence, save_to_preset
+from zoo.presets import from_preset, save_confidence
 from zoo.text.vocabulary import Vocabulary
 
 WORDS = ["<eos>", "<unk>", "a", "dog", "caf\u00e9"]
@@ -34,7 +35,7 @@ def captioner():
     captioner = lrcn_captioner(
         encoder, len(WORDS), "1u", embedding_dim=4, lstm_units=5, projection_dim=3, dropout=0.2
     )
-    captioner.standardize(captioner.encode(IMAGES))
+    captioner.adapt(captioner.encode(IMAGES))
     captioner.vocabulary = Vocabulary(WORDS)
     captioner.caption(IMAGES)  # a model in use is saved like a new one
     return captioner
@@ -44,7 +45,7 @@ def captioner():
 def saved(captioner, tmp_path_factory):
     folder = tmp_path_factory.mktemp("presets") / "mine"
     scores = {"data": "made up", "scores": {"cider": 0.5}}
-    save_to_preset(captioner, folder, {**scores, "format": 7, "task": "chess"}, card="# Mine\n")
+    captioner.save_to_preset(folder, {**scores, "format": 7, "task": "chess"}, card="# Mine\n")
     return folder
 
 
@@ -90,7 +91,7 @@ def test_vocabulary_metadata_and_card_travel_with_the_model(saved):
 
 def test_model_from_a_preset_can_be_saved_again(saved, tmp_path):
     loaded = from_preset(saved)
-    save_to_preset(loaded, tmp_path / "again", loaded.metadata)
+    loaded.save_to_preset(tmp_path / "again", loaded.metadata)
     ours, theirs = content(saved), content(tmp_path / "again")
     for name in ("metadata.json", "config.json", "assets/vocabulary.txt"):
         assert json.dumps(ours[name].decode()) == json.dumps(theirs[name].decode())
@@ -98,7 +99,7 @@ def test_model_from_a_preset_can_be_saved_again(saved, tmp_path):
 
 def test_preset_that_comes_with_the_package_has_a_name(saved, tmp_path, monkeypatch):
     shutil.copytree(saved, tmp_path / "shelf" / "lrcn_little")
-    monkeypatch.setattr(presets, "SHIPPED", tmp_path / "shelf")
+    monkeypatch.setattr(preset_folder, "SHIPPED", tmp_path / "shelf")
     listed = presets.presets()
     assert list(listed) == ["lrcn_little"]
     assert listed["lrcn_little"]["task"] == "image_captioning"
@@ -154,7 +155,7 @@ def test_file_that_is_no_json_is_named(broken, name):
 
 def test_model_without_words_is_no_preset(tmp_path):
     with pytest.raises(ValueError, match="no vocabulary"):
-        save_to_preset(lrcn_captioner(2, 5, lstm_units=2, embedding_dim=2), tmp_path / "x")
+        lrcn_captioner(2, 5, lstm_units=2, embedding_dim=2).save_to_preset(tmp_path / "x")
     assert not any(tmp_path.iterdir())
 
 
@@ -162,20 +163,20 @@ def test_folder_that_holds_something_else_is_left_alone(captioner, tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "to_my_aunt.txt").write_text("Dear aunt")
     with pytest.raises(ValueError, match="something else than a preset"):
-        save_to_preset(captioner, tmp_path / "letters")
+        captioner.save_to_preset(tmp_path / "letters")
     assert content(tmp_path) == {"letters/to_my_aunt.txt": b"Dear aunt"}
 
 
 def test_preset_with_files_of_the_user_beside_it_is_left_alone(captioner, broken):
     (broken / "precious.h5").write_text("weights of yesterday")
     with pytest.raises(ValueError, match="or more: .*precious.h5"):
-        save_to_preset(captioner, broken)
+        captioner.save_to_preset(broken)
     assert content(broken)["precious.h5"] == b"weights of yesterday"
 
 
 def test_earlier_preset_is_replaced_whole(captioner, broken):
     (broken / "README.md").write_text("of yesterday")
-    save_to_preset(captioner, broken)
+    captioner.save_to_preset(broken)
     assert b"of yesterday" not in content(broken)["README.md"]
     assert from_preset(broken).metadata == {"format": 1, "task": "image_captioning"}
     assert [path.name for path in broken.parent.iterdir()] == ["broken"]
@@ -200,7 +201,7 @@ def test_failing_save_leaves_the_earlier_preset(captioner, broken, monkeypatch, 
         monkeypatch.setattr(pathlib.Path, "chmod", lambda p, m: (chmod(p, m), (p / "new").touch()))
         monkeypatch.setattr(os, "rename", fail_to_name_the_new_one)
     with pytest.raises(OSError, match="disk full"):
-        save_to_preset(captioner, broken)
+        captioner.save_to_preset(broken)
     assert content(broken) == before
     assert [path.name for path in broken.parent.iterdir()] == ["broken"]
 
@@ -211,7 +212,7 @@ def test_no_pickle_is_read_or_written(captioner, tmp_path, monkeypatch):
 
     for name in ("dump", "dumps", "load", "loads", "Pickler", "Unpickler"):
         monkeypatch.setattr(pickle, name, refuse)
-    save_to_preset(captioner, tmp_path / "plain")
+    captioner.save_to_preset(tmp_path / "plain")
     from_preset(tmp_path / "plain")
     names = {"config.json", "metadata.json", "model.weights.h5", "README.md"}
     names.add("assets/vocabulary.txt")
@@ -270,36 +271,36 @@ def test_model_card_says_what_the_metadata_say(captioner, tmp_path):
         "seed": 7,
         "scores": {"cider": 0.5, "tokenisation": "plain"},
     }
-    save_to_preset(captioner, tmp_path / "tiny", metadata)
+    captioner.save_to_preset(tmp_path / "tiny", metadata)
     card = (tmp_path / "tiny" / "README.md").read_text()
     for text in ("# tiny", *list(metadata.values())[:5], "seed 7", "| cider | 0.5000 |"):
         assert text in card
-    save_to_preset(captioner, tmp_path / "own", metadata, card="My own words.")
+    captioner.save_to_preset(tmp_path / "own", metadata, card="My own words.")
     assert (tmp_path / "own" / "README.md").read_text() == "My own words."
 
 
 def test_a_preset_decodes_as_it_was_scored(captioner, tmp_path):
     decoding = {"beam_size": 4, "length_penalty": 0.7}
-    save_to_preset(captioner, tmp_path / "tiny", {"decoding": decoding})
+    captioner.save_to_preset(tmp_path / "tiny", {"decoding": decoding})
     assert from_preset(tmp_path / "tiny").sampler == BeamSearch(**decoding)
 
 
 def test_a_fitted_confidence_comes_back_with_the_preset(captioner, tmp_path):
     captioner.confidence = CONFIDENCE
     try:
-        save_to_preset(captioner, tmp_path / "tiny", {"data": "made up"})
+        captioner.save_to_preset(tmp_path / "tiny", {"data": "made up"})
     finally:
         captioner.confidence = None
     loaded = from_preset(tmp_path / "tiny")
     assert loaded.confidence == CONFIDENCE
     assert loaded.metadata["confidence"] == CONFIDENCE.get_config()
-    save_to_preset(loaded, tmp_path / "again", loaded.metadata)
+    loaded.save_to_preset(tmp_path / "again", loaded.metadata)
     assert from_preset(tmp_path / "again").confidence == CONFIDENCE
     (best,), *_ = loaded.caption_candidates(IMAGES)
     assert 0 < best.confidence < 1
     # Other weights: what was fitted to the old ones does not stay by accident.
     loaded.confidence = None
-    save_to_preset(loaded, tmp_path / "again", loaded.metadata)
+    loaded.save_to_preset(tmp_path / "again", loaded.metadata)
     assert "confidence" not in from_preset(tmp_path / "again").metadata
 
 
@@ -330,7 +331,7 @@ def test_the_confidence_of_a_run_goes_into_its_model(saved, tmp_path):
 
 
 def test_only_a_captioner_has_a_confidence(recognizer, tmp_path):
-    save_to_preset(recognizer, tmp_path / "mine")
+    recognizer.save_to_preset(tmp_path / "mine")
     with pytest.raises(ValueError, match="preset for image_captioning. Received: .*semantic_roles"):
         save_confidence(tmp_path / "mine", CONFIDENCE)
 
@@ -343,7 +344,7 @@ def test_a_damaged_confidence_is_a_clear_error(broken, damaged):
 
 
 def test_unknown_decoding_is_a_clear_error(captioner, tmp_path):
-    save_to_preset(captioner, tmp_path / "tiny", {"decoding": {"beams": 4}})
+    captioner.save_to_preset(tmp_path / "tiny", {"decoding": {"beams": 4}})
     with pytest.raises(ValueError, match="metadata.json, decoding: .*beams"):
         from_preset(tmp_path / "tiny")
 
@@ -371,7 +372,7 @@ def frame_encoder():
 def recognizer():
     recognizer = semantic_role_recognizer(frame_encoder(), [2, 3], lstm_units=4, dropout=0.2)
     shake(recognizer)
-    recognizer.standardize_features(np.full(5, 0.3), np.full(5, 0.5))
+    recognizer.adapt(np.stack([np.full(5, 0.3 - 0.5**0.5), np.full(5, 0.3 + 0.5**0.5)]))
     recognizer.roles = ROLES
     return recognizer
 
@@ -393,7 +394,7 @@ def video_describer(kind, recognizer):
 
 
 def test_recogniser_of_roles_comes_back_with_its_answers_and_roles(recognizer, tmp_path):
-    save_to_preset(recognizer, tmp_path / "mine", {"data": "made up"})
+    recognizer.save_to_preset(tmp_path / "mine", {"data": "made up"})
     again = from_preset(tmp_path / "mine")
     assert isinstance(again, zoo.SemanticRoleRecognizer)
     assert again.roles == ROLES and list(again.roles) == list(ROLES)
@@ -409,7 +410,7 @@ def test_recogniser_of_roles_comes_back_with_its_answers_and_roles(recognizer, t
 @pytest.mark.parametrize("kind", ["reads labels", "sees frames", "is fed labels"])
 def test_describer_of_videos_comes_back_with_its_answers_and_words(kind, recognizer, tmp_path):
     describer = video_describer(kind, recognizer)
-    save_to_preset(describer, tmp_path / "mine", {"decoding": DECODING})
+    describer.save_to_preset(tmp_path / "mine", {"decoding": DECODING})
     again = from_preset(tmp_path / "mine")
     assert isinstance(again, zoo.LRCNVideoDescriber)
     assert again.vocabulary.words == tuple(WORDS) and again.sampler == BeamSearch(**DECODING)
@@ -429,7 +430,7 @@ def test_describer_of_videos_comes_back_with_its_answers_and_words(kind, recogni
 @pytest.mark.parametrize("kind", ["recognizer", "reads labels", "is fed labels"])
 def test_roles_of_another_size_are_refused(kind, recognizer, tmp_path):
     model = recognizer if kind == "recognizer" else video_describer(kind, recognizer)
-    save_to_preset(model, tmp_path / "mine")
+    model.save_to_preset(tmp_path / "mine")
     edit(tmp_path / "mine", "assets/roles.json", animal=["none", "dog"])
     with pytest.raises(ValueError, match=r"\[2, 2\] words for a model of \[2, 3\]"):
         from_preset(tmp_path / "mine")
@@ -438,8 +439,8 @@ def test_roles_of_another_size_are_refused(kind, recognizer, tmp_path):
 def test_recogniser_without_roles_is_no_preset(recognizer, tmp_path):
     bare = semantic_role_recognizer(5, [2, 3], lstm_units=2)
     with pytest.raises(ValueError, match=r"no roles: set `model\.roles`"):
-        save_to_preset(bare, tmp_path / "x")
-    save_to_preset(recognizer, tmp_path / "mine")
+        bare.save_to_preset(tmp_path / "x")
+    recognizer.save_to_preset(tmp_path / "mine")
     (tmp_path / "mine" / "assets" / "roles.json").unlink()
     with pytest.raises(ValueError, match="it lacks assets/roles.json"):
         from_preset(tmp_path / "mine")
@@ -458,7 +459,7 @@ def activity_preset(tmp_path):
     model.feature_statistics = feature_statistics(5, threshold=2.5, num_frames=4)
     counted = {"held_out_marked": 3, "held_out_videos": 50}
     metadata = {"scope": "It tells dark from bright.", "unlike_training": counted}
-    save_to_preset(model, tmp_path / "activity", metadata)
+    model.save_to_preset(tmp_path / "activity", metadata)
     return tmp_path / "activity"
 
 
@@ -470,7 +471,7 @@ def test_statistics_and_scope_travel_with_the_recognizer(activity_preset):
     assert loaded.metadata["scope"] == "It tells dark from bright."
     card = (activity_preset / "README.md").read_text()
     assert "It tells dark from bright." in card and "are marked: 3 of 50." in card
-    save_to_preset(loaded, activity_preset, loaded.metadata)  # takes its own place
+    loaded.save_to_preset(activity_preset, loaded.metadata)  # takes its own place
     assert from_preset(activity_preset).feature_statistics.threshold == 2.5
 
 
@@ -507,7 +508,7 @@ def test_preset_of_a_run_in_half_precision_computes_in_float32(policy, tmp_path)
     finally:
         keras.config.set_dtype_policy(before)
     model.vocabulary = Vocabulary(WORDS)
-    save_to_preset(model, tmp_path / "saved")
+    model.save_to_preset(tmp_path / "saved")
     assert "float16" not in (tmp_path / "saved" / "config.json").read_text(encoding="utf-8")
     loaded = from_preset(tmp_path / "saved")
     parts = [*loaded.image_encoder.layers, loaded.decoder]

@@ -9,7 +9,7 @@ from serving_models import WORDS, tiny_captioner
 
 from zoo.cli import main
 from zoo.data.images.decode import read_images
-from zoo.presets import from_preset, save_to_preset
+from zoo.presets import from_preset
 from zoo.text.vocabulary import Vocabulary
 
 SENTENCE = "a red square on grass"
@@ -21,7 +21,7 @@ def preset(tmp_path_factory):
     captioner = tiny_captioner()
     captioner.vocabulary = Vocabulary(WORDS)
     captioner.prior_features = np.random.default_rng(5).normal(size=(7, 6)).astype("float32")
-    save_to_preset(captioner, folder)
+    captioner.save_to_preset(folder)
     return str(folder)
 
 

@@ -10,7 +10,8 @@ from zoo.data import datasets
 from zoo.data.datasets.synthetic.described_digits import described_digits
 from zoo.data.features.photographs import Photographs
 from zoo.data.videos.sample_videos import write_digit_videos
-from zoo.presets import SHIPPED, from_preset, presets
+from zoo.models.preset_folder import SHIPPED
+from zoo.presets import from_preset, presets
 from zoo.training.report import evaluate_captioner
 
 CAPTIONER = "lrcn_captioner_efficientnet_lite2_flickr8k_coco"
@@ -64,7 +65,7 @@ def test_the_recognizer_says_what_it_is_for():
 
 
 def test_the_recognizer_marks_what_is_no_surveillance_footage(real_data):
-    from zoo.cli.classify import compare_with_training
+    from zoo.inference.classify_video import compare_with_training
 
     recognizer = from_preset(RECOGNIZER)
     others = sorted((real_data / "msvd_mini" / "YouTubeClips").iterdir())

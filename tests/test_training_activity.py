@@ -8,11 +8,11 @@ import zoo
 from zoo.data.sources.arrays import ClipArray
 from zoo.data.videos.reading import VideoError
 from zoo.models.backbones import image_encoder
+from zoo.models.task import compute_moments
 from zoo.training import activity
 from zoo.training.activity import (
     classify_videos,
     count_unlike,
-    feature_statistics,
     fit_feature_statistics,
     sample_features,
 )
@@ -40,7 +40,7 @@ def test_video_is_the_mean_over_frames_of_clips_and_views():
 def test_statistics_are_those_of_all_frames_together():
     random = np.random.default_rng(0)
     views = [[random.normal(3, 2, (n, 4)).astype("float16")] for n in (5, 1, 8)]
-    mean, variance = feature_statistics(views)
+    mean, variance = compute_moments(view[0] for view in views)
     everything = np.concatenate([view[0] for view in views]).astype("float64")
     np.testing.assert_allclose(mean, everything.mean(0))
     np.testing.assert_allclose(variance, everything.var(0))

@@ -14,7 +14,7 @@ from zoo.data import datasets
 from zoo.data.features.photographs import Photographs
 from zoo.models.backbones import image_encoder
 from zoo.models.confidence import QUANTITIES
-from zoo.presets import from_preset, save_to_preset
+from zoo.presets import from_preset
 from zoo.text.vocabulary import Vocabulary
 from zoo.training.confidence import fit_confidence
 
@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
         weight.assign(np.array(weight) * 12)
     captioner.decoder.logits.bias.assign([-3.0] + [0.0] * (len(WORDS) - 1))  # not to end at once
     captioner.vocabulary = Vocabulary(WORDS)
-    save_to_preset(captioner, folder / "preset", {"decoding": {"beam_size": 3}})
+    captioner.save_to_preset(folder / "preset", {"decoding": {"beam_size": 3}})
     captioner = from_preset(folder / "preset")  # of half precision
 
     rng = np.random.default_rng(0)
@@ -55,7 +55,7 @@ def folder(tmp_path_factory):
         pixels = np.clip(colors + noise, 0, 255).astype("uint8")
         for number, picture in enumerate(pixels):
             Image.fromarray(picture).save(folder / name / f"{number}.png")
-        decoded = captioner.decode_captions(pixels.astype("float32"), batch_size=100)
+        decoded = captioner.generate(pixels.astype("float32"), batch_size=100)
         quantities = captioner.caption_quantities(pixels.astype("float32"), decoded, 100)
         logit = BIAS[name]
         for quantity, slope in SLOPES.items():
@@ -94,7 +94,7 @@ def fit(captioner, photos):
 
 
 def believed(captioner, photos, confidence):
-    decoded = captioner.decode_captions(photos.seen(), batch_size=100)
+    decoded = captioner.generate(photos.seen(), batch_size=100)
     return np.asarray(confidence(captioner.caption_quantities(photos.seen(), decoded)))[:, 0]
 
 
@@ -152,7 +152,7 @@ def test_a_higher_threshold_marks_more_captions_and_leaves_better_ones(captioner
 
 def test_a_quantity_that_speaks_the_wrong_way_is_left_out(folder, captioner, photos):
     easy = photos["easy"]
-    decoded = captioner.decode_captions(easy.seen(), batch_size=100)
+    decoded = captioner.generate(easy.seen(), batch_size=100)
     quantities = captioner.caption_quantities(easy.seen(), decoded)
     far = quantities["feature_distance"][:, 0]
     examples = []

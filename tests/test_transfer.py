@@ -22,7 +22,7 @@ def captioner(words, seed, lstm_units=5):
 def test_the_same_words_in_another_order_get_the_same_probabilities():
     source = captioner(WORDS, seed=1)
     target = captioner(("<eos>", "<unk>", "cat", "a", "dog"), seed=2)
-    source.standardize(FEATURES * 3 + 1)
+    source.adapt(FEATURES * 3 + 1)
     report = transfer_decoder(source, target)
     sentences = ["a dog", "a cat cat", "dog"]
     expected = source.score(FEATURES, sentences)[0]
@@ -68,7 +68,7 @@ def test_describer_of_the_mean_starts_as_its_captioner(variant):
     sizes = {"embedding_dim": 4, "lstm_units": 5, "projection_dim": 3, "variant": variant}
     source = lrcn_captioner(6, len(WORDS), **sizes)
     source.vocabulary = Vocabulary(WORDS)
-    source.standardize(FEATURES * 3 + 1)
+    source.adapt(FEATURES * 3 + 1)
     target = lrcn_video_describer(6, len(WORDS), "frames", "decoder", **sizes)
     target.vocabulary = source.vocabulary
     assert transfer_decoder(source, target)["kept"] == []

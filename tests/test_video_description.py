@@ -15,7 +15,6 @@ from made_videos import grey, write_video
 import zoo
 from recipes import video_description as recipe
 from zoo.models.backbones import image_encoder
-from zoo.presets import save_to_preset
 from zoo.text.vocabulary import Vocabulary
 
 SHORT = ["--epochs", "3"]  # that words learn to follow labels, test_video_describer.py shows
@@ -244,7 +243,7 @@ def captioner(data, tmp_path_factory):
     photographs = np.array(list(COLORS.values()))[colors][:, None, None]
     photographs = photographs + random.normal(0, 12, (192, 16, 16, 3))
     features = model.encode(photographs)
-    model.standardize(features)
+    model.adapt(features)
     sentences = np.array([model.vocabulary.encode(f"a box is {color}") for color in COLORS])
     sentences = sentences[colors]
     before = np.pad(sentences, [(0, 0), (1, 0)])
@@ -256,7 +255,7 @@ def captioner(data, tmp_path_factory):
     training.fit(inputs, after, batch_size=32, epochs=8, verbose=0)
     assert model.caption(features[:8]) == [f"a box is {list(COLORS)[n]}" for n in colors[:8]]
     folder = tmp_path_factory.mktemp("presets") / "captioner"
-    save_to_preset(model, folder)
+    model.save_to_preset(folder)
     return folder
 
 

@@ -4,8 +4,10 @@ import importlib
 import pathlib
 import sys
 
-_ROOMS = {
-    "ActivityRecognizer": "zoo.models.activity_recognizer",
+__version__ = "0.1.0"
+
+_MODULES = {
+    "LRCNActivityRecognizer": "zoo.models.activity_recognizer",
     "LRCNCaptioner": "zoo.models.captioner",
     "LRCNVideoDescriber": "zoo.models.video_describer",
     "SemanticRoleRecognizer": "zoo.models.role_recognizer",
@@ -16,13 +18,17 @@ _ROOMS = {
     "semantic_role_recognizer": "zoo.models.role_recognizer",
     "single_frame_recognizer": "zoo.models.activity_recognizer",
 }
-__all__ = list(_ROOMS)
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name):
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
-    return getattr(importlib.import_module(_ROOMS[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__():
+    return __all__
 
 
 # Importing zoo registers every model and layer, so that `keras.saving.load_model` finds them. Only

@@ -44,7 +44,8 @@ def run(options):
     if options.server:
         results = ask_server(options.server, paths, options.n_best, options.tls_root)
     else:
-        results = caption_files(options.model or CAPTIONER, paths, options.beam, options.n_best)
+        model = options.model or CAPTIONER
+        results = caption_with_model(model, paths, options.beam, options.n_best)
     if options.json:
         print(json.dumps(results, indent=1, ensure_ascii=False))
     else:
@@ -61,7 +62,7 @@ def _describe_source(options):
     return describe_model(options.model or CAPTIONER)
 
 
-def caption_files(preset, paths, beam_size=None, n_best=1):
+def caption_with_model(preset, paths, beam_size=None, n_best=1):
     """Captions files with a model of this process.
 
     Args:
@@ -71,32 +72,16 @@ def caption_files(preset, paths, beam_size=None, n_best=1):
         n_best: Captions a file.
 
     Returns:
-        List of results (see `zoo.cli.results`), one for each file in order; a caption has
-        `word_log_probs` besides.
+        List of results; see `zoo.inference.caption_files`.
     """
-    from zoo.data.images.decode import explain, read_images
+    from zoo.inference.caption_files import caption_files
     from zoo.presets import from_preset
 
     captioner = from_preset(preset, "image_captioning")
     beam_size = max(beam_size or captioner.sampler.beam_size, n_best)
     sampler = dataclasses.replace(captioner.sampler, beam_size=beam_size, n_best=n_best)
-    captions = {}
-    encoder = captioner.image_encoder
-    batches = read_images(paths, encoder.input_shape[1]).batch(BATCH_SIZE)
-    # In the pipeline one batch is encoded while words are written about the last one.
-    batches = batches.map(lambda n, images: (n, encoder(images, training=False))).prefetch(16)
     with _progress(len(paths)) as bar:
-        for indices, features in batches.as_numpy_iterator():
-            candidates = captioner.caption_candidates(features, sampler)
-            for index, row in zip(indices, candidates, strict=True):
-                captions[int(index)] = [_caption(candidate) for candidate in row]
-            bar.update(len(indices))
-    return [
-        {"file": str(path), "captions": captions[i]}
-        if i in captions
-        else {"file": str(path), "error": explain(path) or "cannot be read"}
-        for i, path in enumerate(paths)
-    ]
+        return caption_files(captioner, paths, sampler, progress=bar.update)
 
 
 def ask_server(address, paths, n_best=1, root_certificates=None):
@@ -135,19 +120,6 @@ def ask_server(address, paths, n_best=1, root_certificates=None):
                 results.append({"file": str(path), **found})
             bar.update(len(batch))
     return results
-
-
-def _caption(candidate):
-    """The entry of a result for a `Candidate`."""
-    entry = {
-        "caption": candidate.text,
-        "log_prob": candidate.log_prob,
-        "word_log_probs": candidate.word_log_probs,
-    }
-    if candidate.confidence is not None:
-        entry["confidence"] = candidate.confidence
-        entry["unsure"] = candidate.unsure
-    return entry
 
 
 def _served_captions(answer):

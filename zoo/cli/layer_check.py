@@ -9,7 +9,7 @@ def check_layers(recognizer, path):
     """Computes the numbers that the authors noted of a video, to lay them side by side.
 
     Args:
-        recognizer: `zoo.ActivityRecognizer` out of `RGB_lstm_model_iter_30000.caffemodel`.
+        recognizer: `zoo.LRCNActivityRecognizer` out of `RGB_lstm_model_iter_30000.caffemodel`.
         path: That video, or the folder of its frames; its name says which of theirs it is.
 
     Returns:

@@ -9,7 +9,7 @@ from zoo.decoding.beam_search import BeamSearch
 from zoo.decoding.constraints import Constraints
 from zoo.decoding.decoded import EOS, Decoded
 from zoo.decoding.sampling import Greedy, Sampling, draw_uniforms
-from zoo.decoding.settings import read_decoding
+from zoo.decoding.settings import read_decoding, write_decoding
 
 __all__ = [
     "EOS",
@@ -20,4 +20,5 @@ __all__ = [
     "Sampling",
     "draw_uniforms",
     "read_decoding",
+    "write_decoding",
 ]

@@ -4,7 +4,10 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-EOS = 0  # id that ends a sentence, starts it, and pads it
+from zoo.text.vocabulary import EOS
+
+__all__ = ["EOS", "IMPOSSIBLE", "Decoded", "best_of", "repeat_rows", "write_at"]
+
 IMPOSSIBLE = -1e9  # log-probability of what must not happen; finite, so that sums stay numbers
 
 

@@ -148,11 +148,7 @@ class SegmentDescriber:
             # Filled up to one length, so that the search is compiled once.
             features = np.zeros((1, max_frames, self.describer.feature_dim), "float32")
             features[0, : len(squares)] = self._encode(tf.stack(squares))
-            decoded = self.describer.generate(
-                (features, [len(squares)]),
-                self.describer.sampler,
-                constraints=self.describer.constraints,
-            )
+            decoded = self.describer.generate((features, [len(squares)]))
             yield {
                 "start": float(start),
                 "end": float(end),

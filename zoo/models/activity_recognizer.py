@@ -1,13 +1,20 @@
 """The LRCN that names the activity in a video: a CNN on every frame, an LSTM over time."""
 
+import os
+
 import keras
 import numpy as np
 from keras import ops
 
 from zoo.models.backbones import check_image_encoder, encoder_config, encoder_from_config
 from zoo.models.batched import CompiledFunctions
+from zoo.models.feature_statistics import FeatureStatistics
 from zoo.models.layers.every_frame import EveryFrame
 from zoo.models.layers.fused_convolution import fuse_batch_normalization
+from zoo.models.task import Task, check_count, compute_moments, dtype_scope, load_word_lines
+
+CLASSES = "classes.txt"
+STATISTICS = "feature_statistics.npz"
 
 
 def lrcn_activity_recognizer(
@@ -18,6 +25,7 @@ def lrcn_activity_recognizer(
     input_dropout=0.0,
     dropout=0.5,
     initializer=None,
+    dtype=None,
     name="lrcn_activity_recognizer",
 ):
     """Builds the LRCN that names the activity in a clip.
@@ -40,10 +48,12 @@ def lrcn_activity_recognizer(
         dropout: Share of LSTM outputs dropped while training, in [0, 1); paper: 0.5.
         initializer: Initializer of the LSTM's matrices, whose biases are then all 0; authors':
             uniform in -0.01..0.01. None for Keras's own, with a forget bias of 1.
+        dtype: Precision policy of the layers after the CNN, such as `"mixed_bfloat16"`. Defaults
+            to `keras.config.dtype_policy()`. The `frame_encoder` keeps its own.
         name: Name of the model.
 
     Returns:
-        `ActivityRecognizer`, a functional `keras.Model` from `frames`, float32 RGB in 0..255,
+        `LRCNActivityRecognizer`, a functional `keras.Model` from `frames`, float32 RGB in 0..255,
         `(batch, clip_length, height, width, 3)`, to logits, float32 `(batch, clip_length,
         num_classes)`.
 
@@ -54,15 +64,14 @@ def lrcn_activity_recognizer(
 
     ```python
     recognizer = lrcn_activity_recognizer(efficientnet_lite0(), num_classes=101)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    recognizer.compile("adam", loss, jit_compile=False)  # on a CPU, XLA only costs time
-    recognizer.fit(batches)  # (clips, labels of all their frames)
+    recognizer.compile()
+    recognizer.fit(dataset)  # (clips, labels of all their frames)
     ```
 
     Source:
         Donahue et al., 2015, section 4. https://arxiv.org/abs/1411.4389
     """
-    return ActivityRecognizer(
+    return LRCNActivityRecognizer(
         frame_encoder,
         num_classes,
         clip_length=clip_length,
@@ -70,12 +79,18 @@ def lrcn_activity_recognizer(
         input_dropout=input_dropout,
         dropout=dropout,
         initializer=initializer,
+        dtype=dtype,
         name=name,
     )
 
 
 def single_frame_recognizer(
-    frame_encoder, num_classes, dropout=0.5, clip_length=None, name="single_frame_recognizer"
+    frame_encoder,
+    num_classes,
+    dropout=0.5,
+    clip_length=None,
+    dtype=None,
+    name="single_frame_recognizer",
 ):
     """Builds the paper's baseline: a class for each frame by itself, without an LSTM.
 
@@ -88,10 +103,11 @@ def single_frame_recognizer(
         num_classes: Number of activities.
         dropout: Share of features dropped while training, in [0, 1); paper: 0.5.
         clip_length: Frames in a clip; None for any number.
+        dtype: As for `lrcn_activity_recognizer`.
         name: Name of the model.
 
     Returns:
-        `ActivityRecognizer`, from `frames` `(batch, clip_length, height, width, 3)` to logits,
+        `LRCNActivityRecognizer`, from `frames` `(batch, clip_length, height, width, 3)` to logits,
         float32 `(batch, clip_length, num_classes)`.
 
     Raises:
@@ -100,19 +116,20 @@ def single_frame_recognizer(
     Source:
         Donahue et al., 2015, section 4. https://arxiv.org/abs/1411.4389
     """
-    return ActivityRecognizer(
+    return LRCNActivityRecognizer(
         frame_encoder,
         num_classes,
         clip_length=clip_length,
         lstm_units=0,
         dropout=dropout,
+        dtype=dtype,
         name=name,
     )
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class ActivityRecognizer(keras.Model):
-    """What the builders make: a functional model that also reads a video frame by frame.
+class LRCNActivityRecognizer(Task):
+    """Recognizes activities; `lrcn_activity_recognizer` documents the arguments.
 
     Attributes:
         frame_encoder: The CNN, or None where features are fed.
@@ -121,6 +138,8 @@ class ActivityRecognizer(keras.Model):
         feature_statistics: `zoo.models.feature_statistics.FeatureStatistics` of the training
             videos, or None.
     """
+
+    task = "activity_recognition"
 
     def __init__(
         self,
@@ -132,27 +151,29 @@ class ActivityRecognizer(keras.Model):
         name,
         input_dropout=0.0,
         initializer=None,
+        dtype=None,
     ):
         initializer = keras.initializers.get(initializer)
-        # Frozen statistics, not learned: identity until `standardize_features` sets them.
-        standardize = keras.layers.BatchNormalization(
-            center=False, scale=False, epsilon=1e-7, trainable=False, name="standardize"
-        )
-        drop_features = keras.layers.Dropout(input_dropout, name="drop_features")
-        lstm = None
-        if lstm_units:
-            # What cuDNN runs on a GPU could not be exported to a server without one; and Keras
-            # hands it bfloat16, which JAX's call of it does not know.
-            own = {"use_cudnn": False}
-            if initializer is not None:
-                own |= {
-                    "kernel_initializer": initializer.clone(),
-                    "recurrent_initializer": initializer.clone(),
-                    "unit_forget_bias": False,
-                }
-            lstm = keras.layers.LSTM(lstm_units, return_sequences=True, name="lstm", **own)
-        drop_outputs = keras.layers.Dropout(dropout, name="drop_outputs")
-        classifier = keras.layers.Dense(num_classes, dtype="float32", name="logits")
+        with dtype_scope(dtype):
+            # Frozen statistics, not learned: identity until `adapt` sets them.
+            standardize = keras.layers.BatchNormalization(
+                center=False, scale=False, epsilon=1e-7, trainable=False, name="standardize"
+            )
+            drop_features = keras.layers.Dropout(input_dropout, name="drop_features")
+            lstm = None
+            if lstm_units:
+                # What cuDNN runs on a GPU could not be exported to a server without one; and Keras
+                # hands it bfloat16, which JAX's call of it does not know.
+                own = {"use_cudnn": False}
+                if initializer is not None:
+                    own |= {
+                        "kernel_initializer": initializer.clone(),
+                        "recurrent_initializer": initializer.clone(),
+                        "unit_forget_bias": False,
+                    }
+                lstm = keras.layers.LSTM(lstm_units, return_sequences=True, name="lstm", **own)
+            drop_outputs = keras.layers.Dropout(dropout, name="drop_outputs")
+            classifier = keras.layers.Dense(num_classes, dtype="float32", name="logits")
 
         def head(features):
             # `training=False`, even where `trainable` was set for all layers.
@@ -173,6 +194,7 @@ class ActivityRecognizer(keras.Model):
         self._standardize, self._classifier, self._head = standardize, classifier, head
         self.feature_dim, self.num_classes = features.shape[-1], num_classes
         self.clip_length = clip_length
+        self.metadata = {}
         self.class_names = None
         self.feature_statistics = None
         self._config = {
@@ -196,15 +218,16 @@ class ActivityRecognizer(keras.Model):
         features = keras.Input((None, self.feature_dim), name="features")
         return keras.Model(features, self._head(features), name=f"{self.name}_on_features")
 
-    def standardize_features(self, mean, variance):
-        """Lets the head see features with mean 0 and variance 1, by those of a data set.
+    def adapt(self, features):
+        """Computes the mean and the variance by which the model standardizes features.
 
         Args:
-            mean: float `(features,)`, of the training frames.
-            variance: float `(features,)`.
+            features: float `(..., features)`, of the training frames; or an iterable of such
+                arrays, one for each video.
         """
+        mean, variance = compute_moments(features)
         self._standardize.moving_mean.assign(mean)
-        self._standardize.moving_variance.assign(np.asarray(variance) + 1e-6)
+        self._standardize.moving_variance.assign(variance + 1e-6)
 
     def start(self, batch_size):
         """The state before the first frame; a pure function of tensors.
@@ -262,19 +285,35 @@ class ActivityRecognizer(keras.Model):
         return probabilities, state
 
     def classify(self, frames, batch_size=8):
-        """Says at every frame how probable each activity is.
+        """Computes the probability of each activity.
 
         Args:
-            frames: float RGB in 0..255 `(batch, time, height, width, 3)`, or features `(batch,
-                time, features)`. Frames behind the end of a clip change nothing before them.
-            batch_size: Clips at a time.
+            frames: Path of a video file, or of a folder of frames. Or clips: float RGB in 0..255
+                `(batch, time, height, width, 3)`, or features `(batch, time, features)`. Frames
+                after the end of a clip change nothing before them.
+            batch_size: Number of clips that are processed together.
 
         Returns:
-            NumPy float32 `(batch, time, num_classes)`. Their mean over time is the clip's answer.
+            Of a path, `zoo.inference.classify_video.VideoClassification`: labels and
+            probabilities of the video and of its parts over time. Of clips, NumPy float32 `(batch,
+            time, num_classes)`; its mean over time is the answer for a clip.
 
         Raises:
             ValueError: If the shape is another.
+            zoo.data.videos.reading.VideoError: If the video cannot be read.
+
+        Example:
+
+        ```python
+        recognizer = zoo.from_preset("lrcn_activity_moving_digits")
+        for name, probability in recognizer.classify("video.mp4").top(3):
+            print(name, probability)
+        ```
         """
+        if isinstance(frames, (str, os.PathLike)):
+            from zoo.inference.classify_video import classify_video
+
+            return classify_video(self, frames)
         frames = np.asarray(frames, "float32")
         encoder = self._encoder_for(frames.shape[2:])
 
@@ -334,6 +373,41 @@ class ActivityRecognizer(keras.Model):
                 expected = f"frames {self.frame_encoder.input_shape[1:]} or {expected}"
             raise ValueError(f"Expected {expected}, batch first. Received: each of shape {shape}")
         return self.frame_encoder
+
+    def make_loss(self):
+        """Returns the cross-entropy of the class at each frame."""
+        return keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        )
+
+    def check_words(self):
+        if self.class_names is None:
+            raise ValueError(
+                "A preset needs the names of the classes, and this model has no class_names: set "
+                "`model.class_names`."
+            )
+
+    def write_assets(self, folder):
+        if self.class_names is not None:
+            lines = "".join(f"{name}\n" for name in self.class_names)
+            (folder / CLASSES).write_text(lines, encoding="utf-8")
+        if self.feature_statistics is not None:
+            self.feature_statistics.save(folder / STATISTICS)
+
+    def read_assets(self, folder):
+        path = folder / CLASSES
+        if path.exists():
+            self.class_names = load_word_lines(path)
+            check_count(path, len(self.class_names), self.num_classes)
+        path = folder / STATISTICS
+        if path.exists():
+            statistics = FeatureStatistics.load(path)
+            if statistics.feature_dim != self.feature_dim:
+                raise ValueError(
+                    f"{path} has statistics of {statistics.feature_dim} features, for a model of "
+                    f"{self.feature_dim}. One of the files belongs to another preset."
+                )
+            self.feature_statistics = statistics
 
     def get_config(self):
         encoder = encoder_config(self.frame_encoder, self.feature_dim)

@@ -1,4 +1,4 @@
-"""The LRCN that describes a photograph: a CNN looks once, word LSTMs write."""
+"""The LRCN that describes an image in a sentence: a CNN, and LSTMs over words."""
 
 from typing import NamedTuple
 
@@ -8,10 +8,16 @@ import numpy as np
 from zoo.decoding import BeamSearch
 from zoo.models.backbones import check_image_encoder, encoder_config, encoder_from_config
 from zoo.models.batched import CompiledFunctions
-from zoo.models.confidence import caption_quantities
+from zoo.models.confidence import CaptionConfidence, caption_quantities
 from zoo.models.decoders.caption_decoder import CaptionDecoder
-from zoo.models.generation import WritesSentences
+from zoo.models.generation import GenerationMixin, apply_decoding, describe_decoding
+from zoo.models.image_input import is_single, load_images
 from zoo.models.layers.fused_convolution import fuse_batch_normalization
+from zoo.models.task import Task, check_count, compute_moments, dtype_scope
+from zoo.text.vocabulary import Vocabulary
+
+VOCABULARY = "vocabulary.txt"
+PRIOR_FEATURES = "prior_features.npy"
 
 
 def lrcn_captioner(
@@ -23,6 +29,7 @@ def lrcn_captioner(
     lstm_units=1000,
     projection_dim=None,
     dropout=0.0,
+    dtype=None,
     name="lrcn_captioner",
 ):
     """Builds the LRCN that describes an image in a sentence.
@@ -44,6 +51,8 @@ def lrcn_captioner(
         projection_dim: Width of a dense layer between image and LSTM; None, as in the paper,
             for none.
         dropout: Share dropped while training, in [0, 1).
+        dtype: Precision policy of the decoder, such as `"mixed_bfloat16"`. Defaults to
+            `keras.config.dtype_policy()`. The `image_encoder` keeps its own.
         name: Name of the model.
 
     Returns:
@@ -59,11 +68,8 @@ def lrcn_captioner(
 
     ```python
     captioner = lrcn_captioner(efficientnet_lite0(), vocabulary_size=2548, lstm_units=512)
-    loss = keras.losses.SparseCategoricalCrossentropy(
-        from_logits=True, reduction="mean_with_sample_weight"
-    )
-    captioner.compile("adam", loss, jit_compile=False)  # on a CPU, XLA only costs time
-    captioner.fit(batches)
+    captioner.compile()
+    captioner.fit(dataset)
     token_ids, log_probs, word_log_probs = captioner.generate(images)
     ```
 
@@ -79,6 +85,7 @@ def lrcn_captioner(
         lstm_units=lstm_units,
         projection_dim=projection_dim,
         dropout=dropout,
+        dtype=dtype,
         name=name,
     )
 
@@ -103,24 +110,28 @@ class Candidate(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class LRCNCaptioner(WritesSentences, keras.Model):
-    """What `lrcn_captioner` builds: a functional model that also writes and scores sentences.
+class LRCNCaptioner(GenerationMixin, Task):
+    """Describes images in sentences; `lrcn_captioner` documents the arguments.
 
     Attributes:
         image_encoder: The CNN, or None where features are fed.
         decoder: `CaptionDecoder`.
-        vocabulary: `zoo.text.vocabulary.Vocabulary` or None. A model from `from_preset` has one,
-            and only with one does the model speak words instead of ids.
-        sampler: What `caption` decodes with: `BeamSearch()`, or the preset's choice.
-        prior_features: float32 `(images, features)` of images that have nothing to do with a
-            question, with which retrieval tells what sentences are common; or None.
+        vocabulary: `zoo.text.vocabulary.Vocabulary` or None. It is needed for words; without one
+            the model works with ids.
+        sampler: What `generate` and `caption` decode with: `BeamSearch()`, or the sampler of the
+            preset.
+        prior_features: float32 `(images, features)` of other images, by which retrieval
+            estimates how common a sentence is; or None.
         confidence: `zoo.models.confidence.CaptionConfidence`, or None. It belongs to the weights:
             set it to None when you train them further.
-        compiled_functions: `CompiledFunctions` of this model, for functions that work on it.
+        compiled_functions: `CompiledFunctions` of this model.
     """
 
-    def __init__(self, image_encoder, vocabulary_size, name="lrcn_captioner", **decoder_options):
-        decoder = CaptionDecoder(vocabulary_size, name="decoder", **decoder_options)
+    task = "image_captioning"
+
+    def __init__(
+        self, image_encoder, vocabulary_size, dtype=None, name="lrcn_captioner", **decoder_options
+    ):
         token_ids = keras.Input((None,), dtype="int32", name="token_ids")
         if isinstance(image_encoder, int):
             image = keras.Input((image_encoder,), name="features")
@@ -130,14 +141,16 @@ class LRCNCaptioner(WritesSentences, keras.Model):
             encoder = fuse_batch_normalization(image_encoder)
             image = keras.Input(encoder.input_shape[1:], name="image")
             features = encoder(image)
+        with dtype_scope(dtype):
+            decoder = CaptionDecoder(vocabulary_size, name="decoder", **decoder_options)
+            logits = decoder([features, token_ids])
         super().__init__(
-            inputs={image.name: image, "token_ids": token_ids},
-            outputs=decoder([features, token_ids]),
-            name=name,
+            inputs={image.name: image, "token_ids": token_ids}, outputs=logits, name=name
         )
         self.image_encoder = encoder
         self.decoder = decoder
         self.feature_dim = features.shape[-1]
+        self.metadata = {}
         self.vocabulary = None
         self.sampler = BeamSearch()
         self.prior_features = None
@@ -175,44 +188,51 @@ class LRCNCaptioner(WritesSentences, keras.Model):
             name=f"{self.name}_on_caption_groups",
         )
 
-    def standardize(self, features):
-        """Lets the decoder see features with mean 0 and variance 1, by those of a data set.
+    def adapt(self, features):
+        """Computes the mean and the variance by which the decoder standardizes features.
 
         Args:
             features: float `(images, features)`, of the training images.
         """
-        features = np.asarray(features, "float64")
-        self.decoder.standardize.moving_mean.assign(features.mean(0))
-        self.decoder.standardize.moving_variance.assign(features.var(0) + 1e-6)
+        mean, variance = compute_moments(features)
+        self.decoder.standardize.moving_mean.assign(mean)
+        self.decoder.standardize.moving_variance.assign(variance + 1e-6)
 
     def encode(self, images, batch_size=32):
-        """Encodes images; features pass unchanged.
+        """Computes the features of images. Features are returned unchanged.
 
         Args:
-            images: float RGB in 0..255 `(batch, height, width, 3)`, or features `(batch,
-                features)`.
-            batch_size: Images at a time.
+            images: One image or a list: a path, a `PIL.Image.Image`, or an array with values in
+                0..255, of any size; or a batch of arrays; see
+                `zoo.models.image_input.load_images`. Or features `(batch, features)`.
+            batch_size: Number of images that are processed together.
 
         Returns:
             NumPy float32 `(batch, features)`.
 
         Raises:
-            ValueError: If the shape is another, or there is none.
+            ValueError: If an image cannot be read, or its shape or its values are out of range.
         """
-        images = np.asarray(images, "float32")
-        if images.size and images.shape[1:] == (self.feature_dim,):
-            return images
-        shape = None if self.image_encoder is None else self.image_encoder.input_shape
-        if not images.size or shape is None or images.shape[1:] != shape[1:]:
-            expected = f"features (batch, {self.feature_dim})"
-            if shape is not None:
-                expected = f"images {shape} or {expected}"
+        if self._is_features(images):
+            return np.asarray(images, "float32")
+        if self.image_encoder is None:
+            received = getattr(images, "shape", type(images).__name__)
             raise ValueError(
-                f"Expected {expected}, at least one, batch first. Received: shape {images.shape}"
+                f"Expected features (batch, {self.feature_dim}), at least one, batch first: this "
+                f"model has no image encoder. Received: {received}"
             )
+        images = load_images(images, self.image_encoder.input_shape[1:3])
         return self.compiled_functions.get("encode", self.image_encoder, [self.image_encoder]).run(
             images, batch_size
         )
+
+    def is_single(self, images):
+        """Returns whether `images` is one image, and not several."""
+        return not self._is_features(images) and is_single(images)
+
+    def _is_features(self, images):
+        shape = getattr(images, "shape", ())
+        return len(shape) == 2 and shape[0] > 0 and shape[1] == self.feature_dim
 
     def caption_candidates(self, images, sampler=None, constraints=None, batch_size=32, **options):
         """Describes images in words, with all sentences that the sampler returns.
@@ -222,7 +242,7 @@ class LRCNCaptioner(WritesSentences, keras.Model):
             sampler: As for `caption`. Its `n_best` is the number of sentences an image.
             constraints: As for `caption`.
             batch_size: Images at a time.
-            **options: More of `generate`'s.
+            **options: Further arguments of `generate`.
 
         Returns:
             List with, for each image, a list of `Candidate`, best first. Each has a confidence of
@@ -234,8 +254,8 @@ class LRCNCaptioner(WritesSentences, keras.Model):
         """
         vocabulary = self._need_vocabulary()
         features = self.encode(images, batch_size)
-        decoded = self.decode_captions(
-            features, sampler, constraints, batch_size=batch_size, **options
+        decoded = self.generate(
+            features, sampler, constraints=constraints, batch_size=batch_size, **options
         )
 
         # Confidence of each sentence, (images, n), and whether it is below the threshold
@@ -281,6 +301,51 @@ class LRCNCaptioner(WritesSentences, keras.Model):
         )
         inputs = [self.encode(images, batch_size), decoded.token_ids, decoded.word_log_probs]
         return compiled.run(inputs, batch_size)
+
+    def make_loss(self):
+        """Returns the cross-entropy of the next word, averaged over the words."""
+        return keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        )
+
+    def check_words(self):
+        self._need_vocabulary()
+
+    def write_assets(self, folder):
+        if self.vocabulary is not None:
+            self.vocabulary.save(folder / VOCABULARY)
+        if self.prior_features is not None:
+            np.save(folder / PRIOR_FEATURES, self.prior_features.astype("float16"))
+
+    def read_assets(self, folder):
+        path = folder / VOCABULARY
+        if path.exists():
+            self.vocabulary = Vocabulary.load(path)
+            check_count(path, len(self.vocabulary), self.decoder.vocabulary_size)
+        path = folder / PRIOR_FEATURES
+        if path.exists():
+            features = np.load(path, allow_pickle=False)
+            if features.ndim != 2 or features.shape[1] != self.feature_dim:
+                raise ValueError(
+                    f"{path} has features of shape {features.shape}, for a model that takes "
+                    f"{self.feature_dim} an image."
+                )
+            self.prior_features = features.astype("float32")
+
+    def describe_settings(self):
+        settings = describe_decoding(self)
+        settings["confidence"] = None
+        if self.confidence is not None:
+            settings["confidence"] = self.confidence.get_config()
+        return settings
+
+    def apply_settings(self, metadata):
+        apply_decoding(self, metadata)
+        if metadata.get("confidence") is not None:
+            try:
+                self.confidence = CaptionConfidence.from_config(metadata["confidence"])
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"confidence: {error}") from None
 
     def get_config(self):
         return {

@@ -1,9 +1,20 @@
-"""What a model does that writes sentences about what it sees: generate, score, caption."""
+"""Generation of sentences: the methods that captioners and describers share."""
+
+import dataclasses
 
 import keras
 import numpy as np
 
-from zoo.decoding import BeamSearch, Constraints, Decoded, Greedy, Sampling, draw_uniforms
+from zoo.decoding import (
+    BeamSearch,
+    Constraints,
+    Decoded,
+    Greedy,
+    Sampling,
+    draw_uniforms,
+    read_decoding,
+    write_decoding,
+)
 from zoo.decoding.keras_hub import KerasHubSampling, is_keras_hub_sampler
 from zoo.text.vocabulary import UNKNOWN
 
@@ -11,58 +22,69 @@ MAX_WORDS = 20  # words of a training sentence and of a generated one, its end i
 STRATEGIES = {"greedy": Greedy(), "beam": BeamSearch(), "sample": Sampling()}
 
 
-class WritesSentences:
-    """Lets a model with an `encode` and a `decoder` write and score sentences.
+class GenerationMixin:
+    """Adds `generate`, `caption` and `score` to a model with an `encode` and a `decoder`.
 
-    `encode(images, batch_size)` gives what the decoder's `start` takes, in NumPy arrays.
+    `encode(images, batch_size)` returns what the decoder's `start` takes, in NumPy arrays.
 
     Attributes:
-        sees: What it sees, one and many, for messages.
+        sees: What the model takes, one and many, for messages.
         decoder: A `zoo.models.decoders.word_decoder.WordDecoder`.
-        vocabulary: `zoo.text.vocabulary.Vocabulary` or None. A model from `from_preset` has one,
-            and only with one does the model speak words instead of ids.
-        sampler: What `caption` decodes with: `BeamSearch()`, or the preset's choice.
-        constraints: `Constraints` that `caption` keeps: no `<unk>`, and the preset's others.
-        compiled_functions: `CompiledFunctions` of this model, for functions that work on it.
+        vocabulary: `zoo.text.vocabulary.Vocabulary` or None. It is needed for words; without one
+            the model works with ids.
+        sampler: The sampler that `generate` and `caption` use by default.
+        constraints: The `Constraints` that they use by default. They forbid `<unk>`.
+        compiled_functions: `CompiledFunctions` of this model.
     """
 
     sees = ("an image", "images")
     constraints = Constraints(forbidden_ids=(UNKNOWN,))
 
     def generate(
-        self, images, sampler="greedy", max_words=MAX_WORDS, constraints=None, seed=0, batch_size=32
+        self,
+        images,
+        sampler=None,
+        max_words=MAX_WORDS,
+        constraints=None,
+        seed=0,
+        n_best=None,
+        batch_size=32,
     ):
-        """Writes sentences, as ids.
+        """Generates sentences, as ids.
 
         Args:
             images: Images (or videos) or features, as for `encode`.
-            sampler: `"greedy"`, `"beam"`, `"sample"`, one of `zoo.decoding`'s samplers, such as
-                `BeamSearch(5, n_best=3)`, or a `keras_hub.samplers.Sampler`.
+            sampler: `"greedy"`, `"beam"`, `"sample"`, a sampler of `zoo.decoding`, such as
+                `BeamSearch(5, n_best=3)`, or a `keras_hub.samplers.Sampler`. Defaults to the
+                sampler of the model.
             max_words: Longest sentence, its end included.
-            constraints: `zoo.decoding.Constraints` or None.
-            seed: For `Sampling`: a non-negative int, or one an image.
-            batch_size: Images at a time.
+            constraints: `zoo.decoding.Constraints`. Defaults to those of the model;
+                `Constraints()` has none.
+            seed: For `Sampling`: a non-negative int, or one for each image.
+            n_best: Number of sentences for each image. Defaults to that of the sampler.
+            batch_size: Number of images that are processed together.
 
         Returns:
             `zoo.decoding.Decoded` of NumPy arrays, best sentence first: `token_ids`, int32
-            `(batch, n, max_words)`; `log_probs`, float32 `(batch, n)`; and `word_log_probs`,
-            float32 `(batch, n, max_words)`.
+            `(batch, n_best, max_words)`; `log_probs`, float32 `(batch, n_best)`; and
+            `word_log_probs`, float32 `(batch, n_best, max_words)`.
 
         Raises:
             ValueError: If the sampler is unknown or the constraints cannot be kept.
         """
-        seen = self.encode(images, batch_size)
-        rows = _rows(seen)
+        features = self.encode(images, batch_size)
+        rows = _rows(features)
+        sampler = self.sampler if sampler is None else sampler
         eager = is_keras_hub_sampler(sampler)
-        sampler = _as_sampler(sampler)
-        constraints = constraints or Constraints()
+        sampler = _as_sampler(sampler, n_best)
+        constraints = self.constraints if constraints is None else constraints
         constraints.check(self.decoder.vocabulary_size, max_words)
 
         def search(inputs):
-            seen, uniforms = inputs
-            return self.decoder.search(seen, sampler, max_words, constraints, uniforms)
+            features, uniforms = inputs
+            return self.decoder.search(features, sampler, max_words, constraints, uniforms)
 
-        inputs = [seen]
+        inputs = [features]
         if isinstance(sampler, Sampling):
             seeds = np.broadcast_to(seed, rows)
             inputs.append(draw_uniforms(seeds, sampler.num_samples, max_words))
@@ -74,67 +96,77 @@ class WritesSentences:
         return Decoded(*compiled.run(inputs, batch_size))
 
     def score(self, images, sentences, end=True, batch_size=32):
-        """Says how likely the model finds given sentences.
+        """Computes the log-probabilities of given sentences.
 
         Args:
-            images: Images (or videos) or features, as for `encode`, one for each sentence.
+            images: Images (or videos) or features, as for `encode`, one for each sentence; or one
+                image for all sentences.
             sentences: Token ids, int `(batch, words)`, padded with 0; with a vocabulary, also a
-                list of strings.
+                string or a list of strings.
             end: Whether the sentence's end counts as a word. The authors' retrieval leaves it
                 out.
-            batch_size: Pairs at a time.
+            batch_size: Number of pairs that are processed together.
 
         Returns:
             NumPy `log_probs (batch,)` and `word_log_probs (batch, words + 1)`, zero after the
-            end.
+            end. For one image and one string, a float and `(words + 1,)`.
+
+        Raises:
+            ValueError: If the numbers of images and sentences differ.
         """
+        is_string = isinstance(sentences, str)
+        if is_string:
+            sentences = [sentences]
         token_ids = sentences
         if len(sentences) and isinstance(sentences[0], str):
             token_ids = self._encode_sentences(sentences)
         token_ids = np.asarray(token_ids, "int32")
-        seen = self.encode(images, batch_size)
-        if token_ids.ndim != 2 or len(token_ids) != _rows(seen):
+        is_one = self.is_single(images)
+        features = self.encode(images, batch_size)
+        if is_one and token_ids.ndim == 2:
+            features = keras.tree.map_structure(
+                lambda x: np.repeat(x, len(token_ids), axis=0), features
+            )
+        if token_ids.ndim != 2 or len(token_ids) != _rows(features):
             raise ValueError(
                 f"`score` takes one sentence {self.sees[0]}: ids of shape (batch, words). "
-                f"Received: {_rows(seen)} {self.sees[1]} and ids of shape {token_ids.shape}"
+                f"Received: {_rows(features)} {self.sees[1]} and ids of shape {token_ids.shape}"
             )
-        key = ("score", end)
         score = self.compiled_functions.get(
-            key, lambda x: self.decoder.log_probs(*x, end), [self.decoder]
+            ("score", end), lambda x: self.decoder.log_probs(*x, end), [self.decoder]
         )
-        return score.run([seen, token_ids], batch_size)
+        log_probs, word_log_probs = score.run([features, token_ids], batch_size)
+        if is_one and is_string:
+            return float(log_probs[0]), word_log_probs[0]
+        return log_probs, word_log_probs
 
-    def caption(self, images, sampler=None, constraints=None, **options):
+    def caption(self, images, sampler=None, constraints=None, n_best=None, **options):
         """Describes images in words.
 
         Args:
-            images, sampler, constraints, **options: As for `decode_captions`.
+            images: Images (or videos) or features, as for `encode`.
+            sampler, constraints: As for `generate`.
+            n_best: Number of sentences for each image; None returns the best one only.
+            **options: Further arguments of `generate`.
 
         Returns:
-            List of sentences, the best one for each image.
+            For one image a string; for several a list of strings. With `n_best`, each string is a
+            list of strings instead, best first.
 
         Raises:
             ValueError: If the model has no vocabulary.
         """
         vocabulary = self._need_vocabulary()
-        decoded = self.decode_captions(images, sampler, constraints, **options)
-        return [vocabulary.decode(ids[0]) for ids in decoded.token_ids]
+        decoded = self.generate(images, sampler, constraints=constraints, n_best=n_best, **options)
+        if n_best is None:
+            captions = [vocabulary.decode(ids[0]) for ids in decoded.token_ids]
+        else:
+            captions = [[vocabulary.decode(ids) for ids in row] for row in decoded.token_ids]
+        return captions[0] if self.is_single(images) else captions
 
-    def decode_captions(self, images, sampler=None, constraints=None, **options):
-        """Writes sentences, as ids, with the settings that `caption` uses.
-
-        Args:
-            images: Images (or videos) or features, as for `encode`.
-            sampler: As for `generate`; by default the model's own.
-            constraints: `Constraints`; by default the model's own, which forbid `<unk>`.
-            **options: More of `generate`'s.
-
-        Returns:
-            `zoo.decoding.Decoded`, as `generate` returns it.
-        """
-        constraints = self.constraints if constraints is None else constraints
-        sampler = self.sampler if sampler is None else sampler
-        return self.generate(images, sampler, constraints=constraints, **options)
+    def is_single(self, images):
+        """Returns whether `images` is one image, and not several. Of videos, always False."""
+        return False
 
     def _encode_sentences(self, sentences):
         encoded = [self._need_vocabulary().encode(sentence) for sentence in sentences]
@@ -152,20 +184,46 @@ class WritesSentences:
         return self.vocabulary
 
 
-def _rows(seen):
-    return len(keras.tree.flatten(seen)[0])
+def describe_decoding(model):
+    """Returns the sampler and the constraints of a model as metadata, `{"decoding": {...}}`."""
+    settings = write_decoding(model.sampler, model.constraints)
+    return {} if settings is None else {"decoding": settings}
 
 
-def _as_sampler(sampler):
+def apply_decoding(model, metadata):
+    """Sets the sampler and the constraints that the metadata of a model describe."""
+    settings = metadata.get("decoding", {})
+    try:
+        model.sampler, model.constraints = read_decoding(settings, (UNKNOWN,))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"decoding: {error}") from None
+
+
+def _rows(features):
+    return len(keras.tree.flatten(features)[0])
+
+
+def _as_sampler(sampler, n_best=None):
     if isinstance(sampler, str):
         if sampler not in STRATEGIES:
             raise ValueError(f"`sampler` is one of {list(STRATEGIES)}. Received: {sampler!r}")
-        return STRATEGIES[sampler]
+        sampler = STRATEGIES[sampler]
     if is_keras_hub_sampler(sampler):
-        return KerasHubSampling(sampler)
+        sampler = KerasHubSampling(sampler)
     if not callable(sampler):
         raise ValueError(
             f"`sampler` is one of {list(STRATEGIES)}, a sampler of `zoo.decoding` or of KerasHub. "
             f"Received: {sampler!r}"
         )
-    return sampler
+    if n_best is None:
+        return sampler
+    if isinstance(sampler, BeamSearch):
+        beam_size = max(sampler.beam_size, n_best)
+        return dataclasses.replace(sampler, beam_size=beam_size, n_best=n_best)
+    if isinstance(sampler, Sampling):
+        num_samples = max(sampler.num_samples, n_best)
+        return dataclasses.replace(sampler, num_samples=num_samples, n_best=n_best)
+    raise ValueError(
+        "Expected a `BeamSearch` or `Sampling` together with `n_best`. "
+        f"Received: sampler={sampler!r}"
+    )

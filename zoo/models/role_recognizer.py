@@ -1,12 +1,18 @@
-"""The recogniser of semantic roles: who does what with what, as labels read off a video."""
+"""The recognizer of semantic roles: who does what with what in a video, as labels."""
+
+import json
 
 import keras
 
+from zoo.files import write_json
 from zoo.models.backbones import encoder_config, encoder_from_config
 from zoo.models.batched import CompiledFunctions
 from zoo.models.layers.role_crf import RoleCRF
 from zoo.models.layers.sequence_mask import FramesThere, MeanOverFrames
+from zoo.models.task import Task, check_count, compute_moments, dtype_scope
 from zoo.models.video_input import encode_videos, video_inputs
+
+ROLES = "roles.json"
 
 
 def semantic_role_recognizer(
@@ -15,6 +21,7 @@ def semantic_role_recognizer(
     lstm_units=256,
     input_dropout=0.0,
     dropout=0.5,
+    dtype=None,
     name="semantic_role_recognizer",
 ):
     """Builds the model that labels the semantic roles of a video: activity, object, tool, ...
@@ -35,6 +42,8 @@ def semantic_role_recognizer(
         lstm_units: Width of the LSTM.
         input_dropout: Share of features dropped before the LSTM while training, in [0, 1).
         dropout: Share of LSTM outputs dropped while training, in [0, 1).
+        dtype: Precision policy of the layers after the CNN, such as `"mixed_bfloat16"`. Defaults
+            to `keras.config.dtype_policy()`. The `frame_encoder` keeps its own.
         name: Name of the model.
 
     Returns:
@@ -50,7 +59,7 @@ def semantic_role_recognizer(
 
     ```python
     recognizer = semantic_role_recognizer(efficientnet_lite0(), num_labels=[3, 11, 5])
-    recognizer.compile("adam", jit_compile=False)  # on a CPU, XLA only costs time
+    recognizer.compile()
     recognizer.fit(batches)  # ({"frames", "num_frames"}, labels int32 (batch, roles))
     labels, probabilities = recognizer.recognize((frames, num_frames))
     ```
@@ -60,11 +69,17 @@ def semantic_role_recognizer(
         https://arxiv.org/abs/1411.4389
     """
     return SemanticRoleRecognizer(
-        frame_encoder, num_labels, lstm_units, input_dropout, dropout, name
+        frame_encoder,
+        num_labels,
+        lstm_units=lstm_units,
+        input_dropout=input_dropout,
+        dropout=dropout,
+        dtype=dtype,
+        name=name,
     )
 
 
-class TupleCrossEntropy(keras.losses.Loss):
+class CRFLoss(keras.losses.Loss):
     """Negative log-likelihood of a video's labels, all roles together.
 
     Args:
@@ -83,7 +98,7 @@ class TupleCrossEntropy(keras.losses.Loss):
         return -self.crf.log_likelihood(y_pred, keras.ops.cast(y_true, "int32"))
 
 
-class TrainedByLikelihood(keras.Model):
+class CRFModel(keras.Model):
     """A functional model whose outputs hold `scores` of a CRF, which `fit` makes likely.
 
     Args:
@@ -94,7 +109,7 @@ class TrainedByLikelihood(keras.Model):
     def __init__(self, inputs, outputs, crf, name):
         super().__init__(inputs, outputs, name=name)
         self.crf = crf
-        self._likelihood = TupleCrossEntropy(crf)
+        self._likelihood = CRFLoss(crf)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Loss of a batch, in place of the one that `compile` would be given."""
@@ -102,8 +117,8 @@ class TrainedByLikelihood(keras.Model):
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class SemanticRoleRecognizer(TrainedByLikelihood):
-    """What `semantic_role_recognizer` builds.
+class SemanticRoleRecognizer(CRFModel, Task):
+    """Labels semantic roles; `semantic_role_recognizer` documents the arguments.
 
     Attributes:
         frame_encoder: The CNN, or None where features are fed.
@@ -112,21 +127,33 @@ class SemanticRoleRecognizer(TrainedByLikelihood):
             `from_preset` has them.
     """
 
-    def __init__(self, frame_encoder, num_labels, lstm_units, input_dropout, dropout, name):
-        # Frozen statistics, not learned: identity until `standardize_features` sets them.
-        standardize = keras.layers.BatchNormalization(
-            center=False, scale=False, epsilon=1e-7, trainable=False, name="standardize"
-        )
-        drop_features = keras.layers.Dropout(input_dropout, name="drop_features")
-        # What cuDNN runs on a GPU could not be exported to a server without one.
-        lstm = keras.layers.LSTM(
-            lstm_units, return_sequences=True, return_state=True, use_cudnn=False, name="lstm"
-        )
-        mean = MeanOverFrames(name="mean")
-        drop_outputs = keras.layers.Dropout(dropout, name="drop_outputs")
-        unary = keras.layers.Dense(sum(num_labels), dtype="float32", name="scores")
-        crf = RoleCRF(num_labels, name="crf")
-        there = FramesThere(name="frames_there")
+    task = "semantic_roles"
+
+    def __init__(
+        self,
+        frame_encoder,
+        num_labels,
+        lstm_units,
+        input_dropout,
+        dropout,
+        dtype=None,
+        name="semantic_role_recognizer",
+    ):
+        with dtype_scope(dtype):
+            # Frozen statistics, not learned: identity until `adapt` sets them.
+            standardize = keras.layers.BatchNormalization(
+                center=False, scale=False, epsilon=1e-7, trainable=False, name="standardize"
+            )
+            drop_features = keras.layers.Dropout(input_dropout, name="drop_features")
+            # What cuDNN runs on a GPU could not be exported to a server without one.
+            lstm = keras.layers.LSTM(
+                lstm_units, return_sequences=True, return_state=True, use_cudnn=False, name="lstm"
+            )
+            mean = MeanOverFrames(name="mean")
+            drop_outputs = keras.layers.Dropout(dropout, name="drop_outputs")
+            unary = keras.layers.Dense(sum(num_labels), dtype="float32", name="scores")
+            crf = RoleCRF(num_labels, name="crf")
+            there = FramesThere(name="frames_there")
 
         def head(features, num_frames):
             # `training=False`, even where `trainable` was set for all layers.
@@ -141,7 +168,9 @@ class SemanticRoleRecognizer(TrainedByLikelihood):
         inputs, features, encoder = video_inputs(frame_encoder)
         super().__init__(inputs, head(features, inputs["num_frames"]), crf, name)
         self.frame_encoder, self.feature_dim = encoder, features.shape[-1]
-        self.num_labels, self.roles = list(num_labels), None
+        self.metadata = {}
+        self.num_labels = list(num_labels)
+        self.roles = None
         self._standardize, self._head = standardize, head
         self._config = {
             "num_labels": list(num_labels),
@@ -160,15 +189,16 @@ class SemanticRoleRecognizer(TrainedByLikelihood):
         """
         inputs, features, _ = video_inputs(self.feature_dim)
         outputs = self._head(features, inputs["num_frames"])
-        return TrainedByLikelihood(inputs, outputs, self.crf, f"{self.name}_on_features")
+        return CRFModel(inputs, outputs, self.crf, f"{self.name}_on_features")
 
-    def standardize_features(self, mean, variance):
-        """Lets the LSTM see features with mean 0 and variance 1, by those of a data set.
+    def adapt(self, features):
+        """Computes the mean and the variance by which the model standardizes features.
 
         Args:
-            mean: float `(features,)`, of the training frames.
-            variance: float `(features,)`.
+            features: float `(..., features)`, of the training frames; or an iterable of such
+                arrays, one for each video.
         """
+        mean, variance = compute_moments(features)
         self._standardize.moving_mean.assign(mean)
         self._standardize.moving_variance.assign(variance + 1e-6)
 
@@ -213,6 +243,22 @@ class SemanticRoleRecognizer(TrainedByLikelihood):
             videos, self.frame_encoder, self.feature_dim, self.compiled_functions, batch_size
         )
 
+    def check_words(self):
+        if self.roles is None:
+            raise ValueError(
+                "A preset needs the labels of the roles, and this model has no roles: set "
+                "`model.roles`."
+            )
+
+    def write_assets(self, folder):
+        if self.roles is not None:
+            write_json(folder / ROLES, dict(self.roles))
+
+    def read_assets(self, folder):
+        path = folder / ROLES
+        if path.exists():
+            self.roles = read_roles(path, self.num_labels)
+
     def get_config(self):
         encoder = encoder_config(self.frame_encoder, self.feature_dim)
         return {"frame_encoder": encoder, **self._config}
@@ -221,3 +267,21 @@ class SemanticRoleRecognizer(TrainedByLikelihood):
     def from_config(cls, config, custom_objects=None):
         encoder = encoder_from_config(config["frame_encoder"], custom_objects)
         return cls(**{**config, "frame_encoder": encoder})
+
+
+def read_roles(path, num_labels):
+    """Reads the labels of each role.
+
+    Args:
+        path: `pathlib.Path` of a JSON file.
+        num_labels: List with the number of labels of each role.
+
+    Returns:
+        Dict from a role's name to its labels, in order.
+
+    Raises:
+        ValueError: If the numbers differ.
+    """
+    roles = json.loads(path.read_text(encoding="utf-8"))
+    check_count(path, [len(labels) for labels in roles.values()], num_labels)
+    return roles

@@ -4,14 +4,20 @@ import keras
 import numpy as np
 
 from zoo.decoding import BeamSearch
+from zoo.files import write_json
 from zoo.models.backbones import encoder_config, encoder_from_config
 from zoo.models.batched import CompiledFunctions
 from zoo.models.decoders.caption_decoder import CaptionDecoder
 from zoo.models.decoders.sequence_decoder import SequenceDecoder
-from zoo.models.generation import WritesSentences
+from zoo.models.generation import GenerationMixin, apply_decoding, describe_decoding
 from zoo.models.layers.sequence_mask import LabelsInOrder, MeanOverFrames
-from zoo.models.role_recognizer import SemanticRoleRecognizer
+from zoo.models.role_recognizer import SemanticRoleRecognizer, read_roles
+from zoo.models.task import Task, check_count, compute_moments, dtype_scope
 from zoo.models.video_input import encode_videos, video_inputs
+from zoo.text.vocabulary import Vocabulary
+
+VOCABULARY = "vocabulary.txt"
+ROLES = "roles.json"
 
 MAX_STEPS = 80  # frames and words together; S2VT's authors' code
 # What of the video the LSTMs see; for labels, which output of the recogniser.
@@ -29,6 +35,7 @@ def lrcn_video_describer(
     projection_dim=None,
     dropout=0.0,
     variant=None,
+    dtype=None,
     name="lrcn_video_describer",
 ):
     """Builds the LRCN that describes a video in a sentence: two LSTMs that write words.
@@ -45,8 +52,8 @@ def lrcn_video_describer(
         source: For frames a `keras.Model` from frames, float32 RGB in 0..255 `(batch, height,
             width, 3)`, to features `(batch, features)`, see `zoo.models.backbones`; or an int, the
             length of feature vectors that are fed instead. For labels a
-            `SemanticRoleRecognizer`, which is frozen from here on; or a list of ints, how many labels
-            each role has, where labels are fed.
+            `SemanticRoleRecognizer`, of which the describer keeps a frozen copy; or a list of ints,
+            how many labels each role has, where labels are fed.
         vocabulary_size: Number of ids. Id 0 starts and ends a sentence.
         visual: What of the video the LSTMs see.
         architecture: How they see it.
@@ -58,6 +65,8 @@ def lrcn_video_describer(
         variant: With `architecture="decoder"`, the stack of LSTMs, as in `lrcn_captioner`; None
             for `"2u"`, the paper's. A describer that starts from the weights of a captioner has
             the captioner's variant.
+        dtype: Precision policy of the decoder, such as `"mixed_bfloat16"`. Defaults to
+            `keras.config.dtype_policy()`. The CNN keeps its own.
         name: Name of the model.
 
     Returns:
@@ -91,14 +100,15 @@ def lrcn_video_describer(
         lstm_units=lstm_units,
         projection_dim=projection_dim,
         dropout=dropout,
+        dtype=dtype,
         name=name,
         **decoder_options,
     )
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class LRCNVideoDescriber(WritesSentences, keras.Model):
-    """What `lrcn_video_describer` builds: a functional model that also writes sentences.
+class LRCNVideoDescriber(GenerationMixin, Task):
+    """Describes videos in sentences; `lrcn_video_describer` documents the arguments.
 
     Attributes:
         frame_encoder: The CNN, or None where features or labels are fed.
@@ -106,9 +116,10 @@ class LRCNVideoDescriber(WritesSentences, keras.Model):
         decoder: `CaptionDecoder` or `SequenceDecoder`.
         num_labels: Labels of each role, or None where it sees frames.
         roles: Dict from a role's name to its labels, in order; or None.
-        vocabulary, sampler, compiled_functions: See `WritesSentences`.
+        vocabulary, sampler, compiled_functions: See `GenerationMixin`.
     """
 
+    task = "video_description"
     sees = ("a video", "videos")
 
     def __init__(
@@ -117,24 +128,27 @@ class LRCNVideoDescriber(WritesSentences, keras.Model):
         vocabulary_size,
         visual="frames",
         architecture="encoder_decoder",
+        dtype=None,
         name="lrcn_video_describer",
         **decoder_options,
     ):
         _check(visual, architecture, decoder_options.get("variant"))
         options = {"name": "decoder", **decoder_options}
-        if architecture == "decoder":
-            options.setdefault("variant", "2u")  # unfactored, as in the paper
-            decoder = CaptionDecoder(vocabulary_size, **options)
-        else:
-            words_enter = "second" if visual == "frames" else "first"
-            decoder = SequenceDecoder(vocabulary_size, words_enter, **options)
+        with dtype_scope(dtype):
+            if architecture == "decoder":
+                options.setdefault("variant", "2u")  # unfactored, as in the paper
+                decoder = CaptionDecoder(vocabulary_size, **options)
+            else:
+                words_enter = "second" if visual == "frames" else "first"
+                decoder = SequenceDecoder(vocabulary_size, words_enter, **options)
         recognizer = encoder = num_labels = feature_dim = None
         if visual == "frames":
             inputs, features, encoder = video_inputs(source)
             seen, feature_dim = [features, inputs["num_frames"]], features.shape[-1]
         elif isinstance(source, keras.Model):
-            recognizer, num_labels, feature_dim = source, source.num_labels, source.feature_dim
-            recognizer.trainable = False
+            recognizer = _frozen_copy(source)
+            num_labels = source.num_labels
+            feature_dim = source.feature_dim
             inputs = {
                 name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
                 for name, tensor in recognizer.input.items()
@@ -156,8 +170,10 @@ class LRCNVideoDescriber(WritesSentences, keras.Model):
         self.recognizer, self.decoder, self._arrange = recognizer, decoder, arrange
         self.visual, self.architecture = visual, architecture
         self.num_labels, self.feature_dim = num_labels, feature_dim
+        self.metadata = {}
         self.roles = getattr(recognizer, "roles", None)
-        self.vocabulary, self.sampler = None, BeamSearch()
+        self.vocabulary = None
+        self.sampler = BeamSearch()
         self._decoder_options = decoder_options
         self.compiled_functions = CompiledFunctions()
 
@@ -200,15 +216,16 @@ class LRCNVideoDescriber(WritesSentences, keras.Model):
             name=f"{self.name}_on_caption_groups",
         )
 
-    def standardize_features(self, mean, variance):
-        """Lets the decoder see features with mean 0 and variance 1, by those of a data set.
+    def adapt(self, features):
+        """Computes the mean and the variance by which the model standardizes features.
 
         Args:
-            mean: float `(features,)`, of the training frames.
-            variance: float `(features,)`.
+            features: float `(..., features)`, of the training frames; or an iterable of such
+                arrays, one for each video.
         """
+        mean, variance = compute_moments(features)
         self.decoder.standardize.moving_mean.assign(mean)
-        self.decoder.standardize.moving_variance.assign(np.asarray(variance) + 1e-6)
+        self.decoder.standardize.moving_variance.assign(variance + 1e-6)
 
     def encode(self, videos, batch_size=8):
         """Brings videos into the form in which the decoder reads them, NumPy.
@@ -273,6 +290,60 @@ class LRCNVideoDescriber(WritesSentences, keras.Model):
             return probabilities
         return keras.ops.convert_to_numpy(self.recognizer.crf.one_hot(labels))
 
+    def describe(self, video, seconds=None):
+        """Describes a video file in sentences.
+
+        Args:
+            video: Path of a video file, or of a folder of frames.
+            seconds: Length of the segment that a sentence describes. None describes a video of up
+                to 20 seconds in one sentence, and each 10 seconds of a longer one.
+
+        Returns:
+            List of dicts of `start` and `end`, seconds, `sentence`, and `log_prob`, the
+            log-probability of the sentence.
+
+        Raises:
+            ValueError: If the model is fed features or labels instead of frames.
+            zoo.data.videos.reading.VideoError: If the video cannot be read.
+        """
+        if self.frame_encoder is None:
+            raise ValueError("Expected a model that is fed frames: this one has no frame encoder.")
+        from zoo.inference.describe_video import SegmentDescriber
+
+        return list(SegmentDescriber(self).describe(video, seconds))
+
+    def make_loss(self):
+        """Returns the cross-entropy of the next word, averaged over the words."""
+        return keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        )
+
+    def check_words(self):
+        self._need_vocabulary()
+
+    def write_assets(self, folder):
+        if self.vocabulary is not None:
+            self.vocabulary.save(folder / VOCABULARY)
+        if self.roles is not None:
+            write_json(folder / ROLES, dict(self.roles))
+
+    def read_assets(self, folder):
+        path = folder / VOCABULARY
+        if path.exists():
+            self.vocabulary = Vocabulary.load(path)
+            check_count(path, len(self.vocabulary), self.decoder.vocabulary_size)
+        path = folder / ROLES
+        if path.exists():
+            self.roles = read_roles(path, self.num_labels)
+            if self.recognizer is not None:
+                self.recognizer.roles = self.roles
+
+    def describe_settings(self):
+        return describe_decoding(self)
+
+    def apply_settings(self, metadata):
+        apply_decoding(self, metadata)
+
     def get_config(self):
         if self.recognizer is not None:
             source = {"recognizer": self.recognizer.get_config()}  # not how it was trained
@@ -297,6 +368,16 @@ class LRCNVideoDescriber(WritesSentences, keras.Model):
         elif not isinstance(source, list):
             source = encoder_from_config(source, custom_objects)
         return cls(**{**config, "source": source})
+
+
+def _frozen_copy(recognizer):
+    """Returns a recognizer of the same weights that is not trained."""
+    copy = SemanticRoleRecognizer.from_config(recognizer.get_config())
+    copy.set_weights(recognizer.get_weights())
+    copy.roles = recognizer.roles
+    copy.metadata = recognizer.metadata
+    copy.trainable = False
+    return copy
 
 
 def _check(visual, architecture, variant):

@@ -12,10 +12,11 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from zoo.files import aside
-from zoo.models.activity_recognizer import ActivityRecognizer
+from zoo.models.activity_recognizer import LRCNActivityRecognizer
 from zoo.models.captioner import LRCNCaptioner
+from zoo.models.preset_folder import model_card
 from zoo.models.video_describer import LRCNVideoDescriber
-from zoo.presets import from_run, model_card
+from zoo.presets import from_run
 from zoo.serving.signatures.captioner import CaptionerSignatures
 from zoo.serving.signatures.describer import DescriberSignatures
 from zoo.serving.signatures.recognizer import RecognizerSignatures
@@ -24,7 +25,7 @@ from zoo.serving.signatures.retrieval import RetrievalSignatures
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # warm-up; to max_batch_size of batching_parameters.txt
 SIGNATURES = {
     LRCNCaptioner: CaptionerSignatures,
-    ActivityRecognizer: RecognizerSignatures,
+    LRCNActivityRecognizer: RecognizerSignatures,
     LRCNVideoDescriber: DescriberSignatures,
 }
 CLASSIFY = "tensorflow/serving/classify"  # method of signatures that the Classify call may use
@@ -39,7 +40,7 @@ def export(model, saved_models, name=None, card=None, for_retrieval=False):
     requests with which the server warms up before it takes traffic.
 
     Args:
-        model: What `from_preset` gives: `zoo.LRCNCaptioner`, `zoo.ActivityRecognizer` or
+        model: What `from_preset` gives: `zoo.LRCNCaptioner`, `zoo.LRCNActivityRecognizer` or
             `zoo.LRCNVideoDescriber`.
         saved_models: Folder of all served models; its `models.config` is written anew.
         name: Name under which clients ask for the model; None for `lrcn_captioner`,

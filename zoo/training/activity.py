@@ -16,7 +16,7 @@ def classify_videos(recognizer, features, clip_length, stride):
     """Names the activity in videos as the paper does: the mean over all frames of all clips.
 
     Args:
-        recognizer: `zoo.ActivityRecognizer`.
+        recognizer: `zoo.LRCNActivityRecognizer`.
         features: List of the videos' features, from
             `zoo.data.features.frame_features.encode_videos`; the mean is taken over its views as
             well.
@@ -53,30 +53,11 @@ def classify_videos(recognizer, features, clip_length, stride):
     return videos
 
 
-def feature_statistics(features):
-    """Mean and variance of the features of all frames, video by video.
-
-    Args:
-        features: As for `classify_videos`; of each video the first view counts.
-
-    Returns:
-        Two float64 arrays `(features,)`.
-    """
-    count, total, squares = 0, 0.0, 0.0
-    for views in features:
-        vectors = np.asarray(views[0], "float64")
-        count += len(vectors)
-        total = total + vectors.sum(0)
-        squares = squares + np.square(vectors).sum(0)
-    mean = total / count
-    return mean, np.maximum(squares / count - np.square(mean), 0)
-
-
 def fit_feature_statistics(recognizer, source, frame_size, seed=0):
     """Computes the statistics that tell which videos are unlike those of the training.
 
     Args:
-        recognizer: `zoo.ActivityRecognizer` with a frame encoder.
+        recognizer: `zoo.LRCNActivityRecognizer` with a frame encoder.
         source: Training videos as RGB frames, also for a model of optical flow: flow tells little
             of what a video shows. Of more than 1,000 videos, 1,000 are drawn.
         frame_size: Height and width in pixels to which frames are brought first.
@@ -97,7 +78,7 @@ def count_unlike(recognizer, source, frame_size, seed=0):
     """Counts the videos that a recognizer marks as unlike those of the training.
 
     Args:
-        recognizer: `zoo.ActivityRecognizer` with `feature_statistics`.
+        recognizer: `zoo.LRCNActivityRecognizer` with `feature_statistics`.
         source, frame_size, seed: As for `fit_feature_statistics`.
 
     Returns:

@@ -137,7 +137,7 @@ def _decode(captioner, photos):
     set_numbers = []
     for number, split in enumerate(photos.values()):
         features = split.seen()
-        decoded = captioner.decode_captions(features, batch_size=BATCH_SIZE)
+        decoded = captioner.generate(features, batch_size=BATCH_SIZE)
         sentences = [captioner.vocabulary.decode(ids[0]) for ids in decoded.token_ids]
         hypotheses = dict(zip(split.references, sentences, strict=True))
         ciders = per_caption_cider(split.references, hypotheses)

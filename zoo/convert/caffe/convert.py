@@ -13,7 +13,7 @@ from zoo.data.videos.clips import CLIP_LENGTH, FRAME_SIZE, STRIDE
 from zoo.models.activity_recognizer import lrcn_activity_recognizer, single_frame_recognizer
 from zoo.models.backbones.caffe_layouts import CaffeWeights, fill_layer, fill_lstm
 from zoo.models.backbones.caffe_nets import FLOW_MEAN_PIXEL, HYBRID_MEAN_PIXEL, VGG_MEAN_PIXEL
-from zoo.presets import check_folder, save_to_preset
+from zoo.models.preset_folder import check_folder
 
 FRAMES = {  # how the authors' nets see a video
     "rate": 30.0,  # frames per second; paper, section 4.1
@@ -84,7 +84,7 @@ def convert(path, to, words, folder, modality=None):
         "terms": "Those of whoever published the file.",
         **settings,
     }
-    save_to_preset(model, folder, metadata, half_precision=False)
+    model.save_to_preset(folder, metadata, half_precision=False)
     return Conversion(model, weights.moved, comparison, about)
 
 

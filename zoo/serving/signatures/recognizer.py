@@ -28,8 +28,8 @@ class RecognizerSignatures(tf.Module):
     """The functions of an exported activity recogniser, and the weights that they use.
 
     Args:
-        recognizer: `zoo.ActivityRecognizer` with class names, and in its `metadata` how it wants
-            its `frames`, such as `zoo.from_preset` gives.
+        recognizer: `zoo.LRCNActivityRecognizer` with class names, and in its `metadata` how it
+            wants its `frames`, such as `zoo.from_preset` gives.
 
     Raises:
         ValueError: If the model has no frame encoder or no class names, or does not say how it

@@ -371,7 +371,7 @@ def test_server_and_demo_name_the_extra_that_they_need(preset, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not installed
     monkeypatch.delitem(sys.modules, "zoo.serving.local_server.server")
-    monkeypatch.delattr(zoo.serving, "server")
+    monkeypatch.delattr(zoo.serving.local_server, "server")
     for command in (["serve", tmp_path], ["demo", "--model", preset]):
         code, _, err = run(capsys, *command)
         assert code == 1 and "uvicorn" in err and 'pip install "lrcn-zoo[serve]"' in err

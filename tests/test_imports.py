@@ -18,7 +18,7 @@ WALLS = {
     "files": (set(), set()),
     "text": (set(), {"numpy", "tensorflow", "tensorflow_text"}),
     "decoding": ({"text"}, {"keras", "numpy"}),  # gets a step function, never a model
-    "models": ({"decoding", "text"}, {"PIL", "google", "h5py", "keras", "numpy"}),
+    "models": ({"decoding", "text", "inference"}, {"PIL", "google", "h5py", "keras", "numpy"}),
     "data": (  # no network, no Keras
         {"text"},
         {"av", "cv2", "numpy", "scenedetect", "sklearn", "tensorflow", "tqdm"},
@@ -42,6 +42,8 @@ WALLS = {
     "convert": ({"data", "models", "presets"}, {"keras", "numpy"}),
     "cli": (EVERY_ROOM, {"PIL", "keras", "matplotlib", "numpy", "tensorflow", "tqdm"}),
 }
+# Room -> rooms that it imports only inside functions, when a user gives a file.
+LATE = {"models": {"inference"}}
 # What may import them is nobody but the tests.
 IMPORTED_BY_NOTHING = {"recipes", "benchmarks", "tests", "zoo.cli"}
 
@@ -92,6 +94,16 @@ def test_file_imports_only_what_its_room_may(path):
         else:
             allowed = packages | sys.stdlib_module_names
             assert top in allowed, f"{name} may not use the package {top}"
+
+
+@pytest.mark.parametrize("room", LATE)
+def test_some_rooms_are_imported_only_inside_functions(room):
+    for path in (HOUSE / "zoo" / room).rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        at_the_top = [ast.unparse(node) for node in tree.body]
+        imports = [line for line in at_the_top if line.startswith(("import ", "from "))]
+        for late in LATE[room]:
+            assert not [line for line in imports if f"zoo.{late}" in line], name_of(path)
 
 
 @pytest.mark.parametrize("room", ["zoo", "recipes", "benchmarks"])

@@ -178,11 +178,13 @@ def test_earlier_preset_is_replaced_whole(captioner, broken):
     (broken / "README.md").write_text("of yesterday")
     captioner.save_to_preset(broken)
     assert b"of yesterday" not in content(broken)["README.md"]
-    assert from_preset(broken).metadata == {"format": 1, "task": "image_captioning"}
+    decoding = {"beam_size": 5, "n_best": 1, "length_penalty": 0.0}
+    expected = {"format": 1, "task": "image_captioning", "decoding": decoding}
+    assert from_preset(broken).metadata == expected
     assert [path.name for path in broken.parent.iterdir()] == ["broken"]
 
 
-@pytest.mark.parametrize("moment", ["_halve", "last rename"])
+@pytest.mark.parametrize("moment", ["halve_weights", "last rename"])
 def test_failing_save_leaves_the_earlier_preset(captioner, broken, monkeypatch, moment):
     before, rename = content(broken), os.rename
 
@@ -194,8 +196,8 @@ def test_failing_save_leaves_the_earlier_preset(captioner, broken, monkeypatch, 
             fail()
         rename(source, target)
 
-    if moment == "_halve":
-        monkeypatch.setattr(presets, "_halve", fail)
+    if moment == "halve_weights":
+        monkeypatch.setattr(preset_folder, "halve_weights", fail)
     else:
         chmod = pathlib.Path.chmod
         monkeypatch.setattr(pathlib.Path, "chmod", lambda p, m: (chmod(p, m), (p / "new").touch()))
@@ -339,13 +341,13 @@ def test_only_a_captioner_has_a_confidence(recognizer, tmp_path):
 @pytest.mark.parametrize("damaged", [{"threshold": 2}, {"bias": None}, {"slope": 1.0}])
 def test_a_damaged_confidence_is_a_clear_error(broken, damaged):
     edit(broken, confidence=CONFIDENCE.get_config() | damaged)
-    with pytest.raises(ValueError, match=r"metadata\.json, confidence: "):
+    with pytest.raises(ValueError, match=r"metadata\.json: confidence: "):
         from_preset(broken)
 
 
 def test_unknown_decoding_is_a_clear_error(captioner, tmp_path):
     captioner.save_to_preset(tmp_path / "tiny", {"decoding": {"beams": 4}})
-    with pytest.raises(ValueError, match="metadata.json, decoding: .*beams"):
+    with pytest.raises(ValueError, match="metadata.json: decoding: .*beams"):
         from_preset(tmp_path / "tiny")
 
 

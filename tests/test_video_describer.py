@@ -146,9 +146,10 @@ def test_labels_reach_the_decoder_as_the_recogniser_gives_them():
     np.testing.assert_array_equal(array(outputs["most_likely"]), one_hot)
 
     def reading(visual, architecture):
-        describer = make(visual, architecture, recognizer)  # which shakes the recogniser, too
-        recognizer.set_weights(weights)
-        assert describer.recognizer is recognizer and not recognizer.trainable_variables
+        describer = make(visual, architecture, recognizer)  # which shakes the recognizer, too
+        describer.recognizer.set_weights(weights)
+        assert describer.recognizer is not recognizer and recognizer.trainable_variables
+        assert not describer.recognizer.trainable_variables
         return describer
 
     by_max = reading("labels_max", "decoder")

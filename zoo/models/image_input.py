@@ -46,7 +46,9 @@ def load_images(images, size):
         images = [images]
     elif not isinstance(images, list | tuple):
         images = _as_array(images)
-        if images.ndim == 4 and images.shape[1:] == (*size, 3):  # nothing to convert or resize
+        if (
+            images.ndim == 4 and len(images) and images.shape[1:] == (*size, 3)
+        ):  # nothing to convert or resize
             check_range(images)
             return images.astype("float32", copy=False)
     if not len(images):

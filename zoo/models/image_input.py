@@ -46,9 +46,8 @@ def load_images(images, size):
         images = [images]
     elif not isinstance(images, list | tuple):
         images = _as_array(images)
-        if (
-            images.ndim == 4 and len(images) and images.shape[1:] == (*size, 3)
-        ):  # nothing to convert or resize
+        is_ready = images.ndim == 4 and images.shape[1:] == (*size, 3)
+        if is_ready and len(images):
             check_range(images)
             return images.astype("float32", copy=False)
     if not len(images):

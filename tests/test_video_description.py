@@ -242,6 +242,7 @@ def captioner(data, tmp_path_factory):
     colors = random.integers(3, size=192)
     photographs = np.array(list(COLORS.values()))[colors][:, None, None]
     photographs = photographs + random.normal(0, 12, (192, 16, 16, 3))
+    photographs = np.clip(photographs, 0, 255)
     features = model.encode(photographs)
     model.adapt(features)
     sentences = np.array([model.vocabulary.encode(f"a box is {color}") for color in COLORS])

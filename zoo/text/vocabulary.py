@@ -9,8 +9,6 @@ import pathlib
 import re
 import unicodedata
 
-from zoo.files import aside
-
 EOS = 0  # "<eos>": ends a sentence, begins it, and fills up short ones
 UNKNOWN = 1  # "<unk>": stands for every word that is not in the vocabulary
 RESERVED = ("<eos>", "<unk>")
@@ -179,6 +177,8 @@ class Vocabulary:
 
     def save(self, path):
         """Writes the vocabulary as UTF-8 text: one word a line, word 0 on the first."""
+        from zoo.files import aside  # only here: the module needs nothing but the standard library
+
         with aside(path) as part, open(part, "w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{word}\n" for word in self.words)
 

@@ -143,9 +143,9 @@ def confident_captioner():
     """`tiny_captioner` with a confidence; some of its captions are unsure."""
     captioner = make_captioner()
     captioner.confidence = CaptionConfidence(
-        quantities=["log_prob_per_word", "weighted_gain_per_word", "feature_distance"],
-        means=[-1.65, 0.03, -2.0],
-        scales=[0.15, 0.06, 1.0],
+        quantities=["log_prob_per_word", "weighted_gain_per_word", "beam_range"],
+        means=[-1.65, 0.03, 0.1],
+        scales=[0.15, 0.06, 0.1],
         weights=[1.2, 0.5, -0.2],
         bias=0.1,
         threshold=0.45,

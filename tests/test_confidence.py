@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from zoo import lrcn_captioner
-from zoo.decoding import BeamSearch, Constraints
+from zoo.decoding import BeamSearch, Constraints, Sampling, whole_beam
 from zoo.models.confidence import QUANTITIES, CaptionConfidence
 from zoo.text.vocabulary import UNKNOWN, Vocabulary
 
@@ -15,9 +15,9 @@ WORDS = ["<eos>", "<unk>", "a", "dog", "cat", "sleeps", "runs"]
 FEATURES = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
 CONFIG = {
     "quantities": list(QUANTITIES),
-    "means": [-1.5, 0.2, 0.8, 0.0],
-    "scales": [0.5, 0.2, 0.4, 0.5],
-    "weights": [0.9, 0.4, 0.2, -0.1],
+    "means": [-1.8, -0.2, 0.2, -1.5, 0.2, 0.8, 0.0],
+    "scales": [0.6, 0.4, 0.2, 0.5, 0.2, 0.4, 0.5],
+    "weights": [0.5, 0.2, -0.4, 0.9, 0.4, 0.2, -0.1],
     "bias": -0.3,
     "threshold": 0.5,
 }
@@ -75,14 +75,21 @@ def test_quantities_equal_those_of_a_loop_over_the_words(captioner):
         # Given the mean image, one word at a time.
         state = captioner.decoder.start(mean[None])
         last = 0
-        gains = []
-        for position, word in enumerate(steps):
+        priors = []
+        for word in steps:
             logits, state = captioner.decoder.step(np.array([last], "int32"), state)
-            prior = keras.ops.convert_to_numpy(keras.ops.log_softmax(logits))[0, word]
-            gains.append(decoded.word_log_probs[row, rank, position] - prior)
+            log_probs = keras.ops.convert_to_numpy(keras.ops.log_softmax(logits))
+            priors.append(log_probs[0, word])
             last = word
         log_probs = decoded.word_log_probs[row, rank, : len(steps)]
+        gains = log_probs - priors
+        informed = np.exp(2 * log_probs) / (np.exp(log_probs) + np.exp(priors))
+        lengths = (decoded.word_log_probs[row] != 0).sum(axis=-1)
+        per_word = decoded.log_probs[row] / lengths
         expected = {
+            "log_informative_prob": np.log(np.average(informed, weights=np.negative(priors))),
+            "smallest_gain": min(gains),
+            "beam_range": max(per_word) - min(per_word),
             "log_prob_per_word": log_probs.mean(),
             "weighted_gain_per_word": np.mean(np.exp(log_probs) * gains),
             "largest_gain": max(gains),
@@ -98,7 +105,8 @@ def test_quantities_equal_those_of_a_loop_over_the_words(captioner):
 def test_candidates_are_the_decoded_sentences_with_a_confidence_each(captioner):
     decoded = decode(captioner)
     logit = CONFIG["bias"]
-    quantities = captioner.caption_quantities(FEATURES, decoded)
+    beam = captioner.generate(FEATURES, whole_beam(BEAM), max_words=MAX_WORDS)
+    quantities = captioner.caption_quantities(FEATURES, beam, n_best=3)
     for n, name in enumerate(QUANTITIES):
         z_score = (quantities[name] - CONFIG["means"][n]) / CONFIG["scales"][n]
         logit = logit + CONFIG["weights"][n] * z_score
@@ -128,9 +136,35 @@ def test_the_mean_image_is_the_nearest_one_and_nothing_is_gained_by_it(captioner
     decoded = captioner.generate(mean, BEAM)
     quantities = captioner.caption_quantities(mean, decoded)
     np.testing.assert_allclose(quantities["largest_gain"], 0, atol=1e-5)
+    np.testing.assert_allclose(quantities["smallest_gain"], 0, atol=1e-5)
     np.testing.assert_allclose(quantities["weighted_gain_per_word"], 0, atol=1e-5)
     others = captioner.caption_quantities(FEATURES, decode(captioner))["feature_distance"]
     assert quantities["feature_distance"].max() < others.min()
+
+
+def test_the_range_is_that_of_the_whole_beam_whatever_is_returned(captioner):
+    beam = captioner.generate(FEATURES, whole_beam(BEAM), max_words=MAX_WORDS)
+    ranges = captioner.caption_quantities(FEATURES, beam)["beam_range"]
+    assert ranges.shape == (6, 4) and (ranges > 0).all()
+    np.testing.assert_array_equal(np.ptp(ranges, axis=1), 0)
+    best = captioner.caption_quantities(FEATURES, beam, n_best=1)["beam_range"]
+    np.testing.assert_array_equal(best, ranges[:, :1])
+
+
+def test_a_beam_of_one_sentence_has_no_range(captioner):
+    only_dog = Constraints(forbidden_ids=(UNKNOWN, 2, 4, 5, 6), min_words=1)
+    beam = captioner.generate(FEATURES, whole_beam(BEAM), only_dog, max_words=1)
+    ranges = captioner.caption_quantities(FEATURES, beam)["beam_range"]
+    np.testing.assert_array_equal(ranges, 0)  # the other three are no sentences
+
+
+@pytest.mark.parametrize("sampler", ["greedy", "beam", Sampling(4, n_best=2)], ids=str)
+def test_other_samplers_return_as_many_candidates_as_ever(captioner, sampler):
+    decoded = captioner.generate(FEATURES, sampler, max_words=MAX_WORDS)
+    candidates = captioner.caption_candidates(FEATURES, sampler, max_words=MAX_WORDS)
+    for row, ids in zip(candidates, decoded.token_ids, strict=True):
+        assert [c.text for c in row] == [captioner.vocabulary.decode(i) for i in ids]
+        assert all(0 <= c.confidence <= 1 for c in row)
 
 
 def test_a_sentence_that_the_constraints_leave_no_room_for_is_not_believed(captioner):
@@ -164,10 +198,10 @@ def test_a_confidence_survives_json():
     [
         ({"quantities": ["length", *list(QUANTITIES)[1:]]}, "quantities among .*Received.*length"),
         ({"quantities": [], "means": [], "scales": [], "weights": []}, "quantities among"),
-        ({"means": [0.0]}, "one mean, scale and weight for each of 4"),
-        ({"quantities": [*list(QUANTITIES)[1:], "largest_gain"]}, "each of 3 different"),
-        ({"scales": [0.5, 0.2, 0.0, 0.5]}, "scales above 0"),
-        ({"weights": [0.9, float("nan"), 0.2, 0.1]}, "finite"),
+        ({"means": [0.0]}, "one mean, scale and weight for each of 7"),
+        ({"quantities": [*list(QUANTITIES)[1:], "largest_gain"]}, "each of 6 different"),
+        ({"scales": [0.5, 0.2, 0.0, 0.5, 1.0, 1.0, 1.0]}, "scales above 0"),
+        ({"weights": [0.9, float("nan"), 0.2, 0.1, 0.1, 0.1, 0.1]}, "finite"),
         ({"bias": "0.3"}, "finite"),
         ({"threshold": 1.5}, "threshold from 0 to 1"),
     ],

@@ -12,8 +12,9 @@ from PIL import Image
 from zoo import lrcn_captioner
 from zoo.data import datasets
 from zoo.data.features.photographs import Photographs
+from zoo.decoding import whole_beam
 from zoo.models.backbones import image_encoder
-from zoo.models.confidence import QUANTITIES
+from zoo.models.confidence import FITTED, QUANTITIES
 from zoo.presets import from_preset
 from zoo.text.vocabulary import Vocabulary
 from zoo.training.confidence import fit_confidence
@@ -25,7 +26,11 @@ import image_captioning as recipe  # the recipes are scripts, no package
 WORDS = ["<eos>", "<unk>", "a", "red", "blue", "square", "dog", "on", "grass"]
 COUNTS = {"easy": 500, "hard": 300}
 BIAS = {"easy": 0.5, "hard": -0.5}  # of the logit: one set has more right captions
-SLOPES = {"log_prob_per_word": 1.5, "largest_gain": 0.8}  # of the logit, for standardized values
+SLOPES = {"log_informative_prob": 1.5, "beam_range": -0.8}  # of the logit, for standardized values
+
+
+def decode(captioner, images):
+    return captioner.generate(images, whole_beam(captioner.sampler), batch_size=100)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +60,7 @@ def folder(tmp_path_factory):
         pixels = np.clip(colors + noise, 0, 255).astype("uint8")
         for number, picture in enumerate(pixels):
             Image.fromarray(picture).save(folder / name / f"{number}.png")
-        decoded = captioner.generate(pixels.astype("float32"), batch_size=100)
+        decoded = decode(captioner, pixels.astype("float32"))
         quantities = captioner.caption_quantities(pixels.astype("float32"), decoded, 100)
         logit = BIAS[name]
         for quantity, slope in SLOPES.items():
@@ -94,7 +99,7 @@ def fit(captioner, photos):
 
 
 def believed(captioner, photos, confidence):
-    decoded = captioner.generate(photos.seen(), batch_size=100)
+    decoded = decode(captioner, photos.seen())
     return np.asarray(confidence(captioner.caption_quantities(photos.seen(), decoded)))[:, 0]
 
 
@@ -119,6 +124,7 @@ def test_the_report_is_of_images_not_fitted_on_and_has_each_set(fit, photos):
     assert report["all"]["images"] == sum(COUNTS.values())
     assert report["all"]["auroc"] > 0.75 and report["all"]["brier"] < 0.21
     assert report["sets"]["easy"]["share_right"] > report["sets"]["hard"]["share_right"] + 0.1
+    assert set(fit.confidence.quantities) <= set(FITTED)
     assert report["fitted_on_all"] == fit.confidence.get_config()
 
 
@@ -152,17 +158,17 @@ def test_a_higher_threshold_marks_more_captions_and_leaves_better_ones(captioner
 
 def test_a_quantity_that_speaks_the_wrong_way_is_left_out(folder, captioner, photos):
     easy = photos["easy"]
-    decoded = captioner.generate(easy.seen(), batch_size=100)
+    decoded = decode(captioner, easy.seen())
     quantities = captioner.caption_quantities(easy.seen(), decoded)
-    far = quantities["feature_distance"][:, 0]
+    ranges = quantities["beam_range"][:, 0]
     examples = []
-    for example, ids, distance in zip(easy.examples, decoded.token_ids, far, strict=True):
+    for example, ids, beam_range in zip(easy.examples, decoded.token_ids, ranges, strict=True):
         right = captioner.vocabulary.decode(ids[0])
-        caption = right if distance > np.median(far) else "zebra sleeps"
+        caption = right if beam_range > np.median(ranges) else "zebra sleeps"
         examples.append(example._replace(captions=[caption]))
     peculiar = Photographs(examples, captioner.image_encoder, folder / "features")
     fit = fit_confidence(captioner, {"peculiar": peculiar})
-    assert "feature_distance" not in fit.confidence.quantities
+    assert "beam_range" not in fit.confidence.quantities
     signs = [QUANTITIES[name] for name in fit.confidence.quantities]
     assert (np.array(signs) * fit.confidence.weights >= 0).all()
 

@@ -5,7 +5,7 @@ int32 `(rows,)`, `logits` float `(rows, vocabulary_size)`, and `state` a flat li
 `rows` first. Id 0 both starts and ends a sentence.
 """
 
-from zoo.decoding.beam_search import BeamSearch
+from zoo.decoding.beam_search import BeamSearch, whole_beam
 from zoo.decoding.constraints import Constraints
 from zoo.decoding.decoded import EOS, Decoded
 from zoo.decoding.sampling import Greedy, Sampling, draw_uniforms
@@ -20,5 +20,6 @@ __all__ = [
     "Sampling",
     "draw_uniforms",
     "read_decoding",
+    "whole_beam",
     "write_decoding",
 ]

@@ -127,3 +127,10 @@ class BeamSearch:
         kinds = ops.cast(possible, "int32") + ops.cast(finished, "int32")  # (batch, beams)
         places = kinds * beams - ops.arange(beams, dtype="int32")
         return best_of(Decoded(tokens, scores, word_log_probs), places, self.n_best)
+
+
+def whole_beam(sampler):
+    """Returns a beam search that returns all its sentences; any other sampler as it is."""
+    if not isinstance(sampler, BeamSearch):
+        return sampler
+    return dataclasses.replace(sampler, n_best=sampler.beam_size)

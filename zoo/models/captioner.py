@@ -5,12 +5,12 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from zoo.decoding import BeamSearch
+from zoo.decoding import BeamSearch, Decoded, whole_beam
 from zoo.models.backbones import check_image_encoder, encoder_config, encoder_from_config
 from zoo.models.batched import CompiledFunctions
 from zoo.models.confidence import CaptionConfidence, caption_quantities
 from zoo.models.decoders.caption_decoder import CaptionDecoder
-from zoo.models.generation import GenerationMixin, apply_decoding, describe_decoding
+from zoo.models.generation import GenerationMixin, apply_decoding, as_sampler, describe_decoding
 from zoo.models.image_input import is_single, load_images
 from zoo.models.layers.fused_convolution import fuse_batch_normalization
 from zoo.models.task import Task, check_count, compute_moments, dtype_scope
@@ -234,13 +234,16 @@ class LRCNCaptioner(GenerationMixin, Task):
         shape = getattr(images, "shape", ())
         return len(shape) == 2 and shape[0] > 0 and shape[1] == self.feature_dim
 
-    def caption_candidates(self, images, sampler=None, constraints=None, batch_size=32, **options):
+    def caption_candidates(
+        self, images, sampler=None, constraints=None, n_best=None, batch_size=32, **options
+    ):
         """Describes images in words, with all sentences that the sampler returns.
 
         Args:
             images: Images or features, as for `encode`.
-            sampler: As for `caption`. Its `n_best` is the number of sentences an image.
+            sampler: As for `caption`.
             constraints: As for `caption`.
+            n_best: Number of sentences for each image. Defaults to that of the sampler.
             batch_size: Images at a time.
             **options: Further arguments of `generate`.
 
@@ -254,15 +257,21 @@ class LRCNCaptioner(GenerationMixin, Task):
         """
         vocabulary = self._need_vocabulary()
         features = self.encode(images, batch_size)
-        decoded = self.generate(
-            features, sampler, constraints=constraints, batch_size=batch_size, **options
+
+        # A confidence depends on the whole beam, of which the first sentences are returned.
+        sampler = as_sampler(self.sampler if sampler is None else sampler, n_best)
+        searched = sampler if self.confidence is None else whole_beam(sampler)
+        beam = self.generate(
+            features, searched, constraints=constraints, batch_size=batch_size, **options
         )
+        n_best = sampler.n_best if isinstance(sampler, BeamSearch) else beam.log_probs.shape[1]
+        decoded = Decoded(*(array[:, :n_best] for array in beam))
 
         # Confidence of each sentence, (images, n), and whether it is below the threshold
         confidences = np.full(decoded.log_probs.shape, None)
         unsure = confidences
         if self.confidence is not None:
-            quantities = self.caption_quantities(features, decoded, batch_size)
+            quantities = self.caption_quantities(features, beam, batch_size, n_best)
             confidences = keras.ops.convert_to_numpy(self.confidence(quantities))
             unsure = confidences < self.confidence.threshold
         confidences = confidences.tolist()
@@ -283,24 +292,27 @@ class LRCNCaptioner(GenerationMixin, Task):
             for row in range(len(features))
         ]
 
-    def caption_quantities(self, images, decoded, batch_size=32):
+    def caption_quantities(self, images, beam, batch_size=32, n_best=None):
         """Computes what the confidence of captions is computed from.
 
         Args:
             images: Images or features, as for `encode`.
-            decoded: `zoo.decoding.Decoded` of these images.
+            beam: `zoo.decoding.Decoded` of these images, from a sampler of `whole_beam`.
             batch_size: Images at a time.
+            n_best: Number of sentences whose quantities are returned; all by default.
 
         Returns:
-            Dict from each name of `zoo.models.confidence.QUANTITIES` to NumPy float32 `(batch, n)`.
+            Dict from each name of `zoo.models.confidence.QUANTITIES` to NumPy float32
+            `(batch, n_best)`.
         """
         compiled = self.compiled_functions.get(
-            "caption_quantities",
-            lambda inputs: caption_quantities(self.decoder, *inputs),
+            ("caption_quantities", n_best),
+            lambda inputs: caption_quantities(
+                self.decoder, inputs[0], Decoded(*inputs[1:]), n_best
+            ),
             [self.decoder],
         )
-        inputs = [self.encode(images, batch_size), decoded.token_ids, decoded.word_log_probs]
-        return compiled.run(inputs, batch_size)
+        return compiled.run([self.encode(images, batch_size), *beam], batch_size)
 
     def make_loss(self):
         """Returns the cross-entropy of the next word, averaged over the words."""

@@ -1,8 +1,8 @@
 """The probability that a caption is right: a logistic regression on what decoding computes.
 
-Four quantities of a sentence are read off the log-probabilities of its words, with the image and
-without it, and off the image's features. None of them depends on the other sentences of a beam, so
-each of several candidates has a confidence of its own.
+Quantities of a sentence are computed from the log-probabilities of its words, with the image and
+without it, and from the image's features. One quantity describes the whole beam and is the same for
+all of its sentences. None depends on how many of these sentences are returned.
 """
 
 import dataclasses
@@ -14,7 +14,13 @@ from keras import ops
 from zoo.decoding.decoded import EOS, IMPOSSIBLE
 
 # Each quantity with the sign of its weight: +1 where more of it makes a caption more probable.
+# A fit uses `FITTED`; presets may hold the others.
 QUANTITIES = {
+    # How probable the informative words are: log of the mean of p * p / (p + p0), each word
+    # weighted by -log(p0), where p is its probability given the image and p0 given the mean image.
+    "log_informative_prob": 1,
+    "smallest_gain": 1,  # the least rise of a word's log-probability, see below
+    "beam_range": -1,  # largest minus smallest log-probability per word of the beam's sentences
     "log_prob_per_word": 1,  # mean log-probability of a word given the image
     # By how much the image raises a word's log-probability, compared with the mean image: the mean
     # over the words, each weighted by its probability, and the largest.
@@ -22,7 +28,8 @@ QUANTITIES = {
     "largest_gain": 1,
     "feature_distance": -1,  # log of the features' mean squared z-score in the training images
 }
-SMALLEST_DISTANCE = 1e-6  # so that the log of the mean image's distance is a number
+FITTED = ("log_informative_prob", "smallest_gain", "largest_gain", "beam_range")
+EPSILON = 1e-6  # so that the log of 0 is a number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +116,7 @@ class CaptionConfidence:
         return cls(**config)
 
 
-def caption_quantities(decoder, features, token_ids, word_log_probs):
+def caption_quantities(decoder, features, beam, n_best=None):
     """Computes the quantities of captions; a pure function of tensors.
 
     What a sentence's words are worth without the image is their log-probability given the mean
@@ -118,18 +125,30 @@ def caption_quantities(decoder, features, token_ids, word_log_probs):
     Args:
         decoder: `zoo.models.decoders.caption_decoder.CaptionDecoder`.
         features: float32 `(batch, features)`.
-        token_ids: int32 `(batch, n, words)`, n sentences an image; after the last word only zeros.
-        word_log_probs: float32 `(batch, n, words)`, as in `zoo.decoding.Decoded`.
+        beam: `zoo.decoding.Decoded` of tensors, all sentences of the search.
+        n_best: Number of sentences whose quantities are returned; all by default.
 
     Returns:
-        Dict from each name of `QUANTITIES` to float32 `(batch, n)`.
+        Dict from each name of `QUANTITIES` to float32 `(batch, n_best)`.
     """
-    batch, n, words = ops.shape(token_ids)
-
     # Steps that count: every word and, where there was room for it, the end. (batch, n, words)
-    is_word = ops.cast(token_ids != EOS, "float32")
+    is_word = ops.cast(beam.token_ids != EOS, "float32")
     counts = ops.concatenate([ops.ones_like(is_word[..., :1]), is_word[..., :-1]], axis=-1)
     num_steps = ops.sum(counts, axis=-1)  # (batch, n), 1 or more
+
+    # How much the beam's sentences differ in probability, those that no sentence filled aside.
+    # (batch, 1)
+    per_word = beam.log_probs / num_steps
+    possible = beam.log_probs > IMPOSSIBLE / 2
+    largest = ops.max(ops.where(possible, per_word, IMPOSSIBLE), axis=-1, keepdims=True)
+    smallest = ops.min(ops.where(possible, per_word, largest), axis=-1, keepdims=True)
+
+    # The sentences that are returned.
+    token_ids = beam.token_ids[:, :n_best]
+    word_log_probs = beam.word_log_probs[:, :n_best]
+    counts = counts[:, :n_best]
+    num_steps = num_steps[:, :n_best]
+    batch, n, words = ops.shape(token_ids)
 
     # The same sentences given the mean image. (batch, n, words)
     mean = ops.cast(decoder.standardize.moving_mean, "float32")
@@ -138,11 +157,21 @@ def caption_quantities(decoder, features, token_ids, word_log_probs):
     prior = ops.reshape(prior[:, :words], (batch, n, words))
     gains = (word_log_probs - prior) * counts
 
+    # Probability of each word, lower where the mean image makes it as probable: p * p / (p + p0).
+    probs = ops.exp(word_log_probs) * ops.sigmoid(gains)
+    information = -prior * counts
+    informative_prob = ops.sum(probs * information, axis=-1) / (
+        ops.sum(information, axis=-1) + EPSILON
+    )
+
     # How far the image is from the training images: 0 where the features vary as theirs. (batch,)
     z_scores = ops.cast(decoder.standardize(features, training=False), "float32")
-    distance = ops.log(ops.mean(ops.square(z_scores), axis=-1) + SMALLEST_DISTANCE)
+    distance = ops.log(ops.mean(ops.square(z_scores), axis=-1) + EPSILON)
 
     return {
+        "log_informative_prob": ops.log(informative_prob + EPSILON),
+        "smallest_gain": ops.min(ops.where(counts > 0, gains, -IMPOSSIBLE), axis=-1),
+        "beam_range": ops.broadcast_to(largest - smallest, (batch, n)),
         "log_prob_per_word": ops.sum(word_log_probs * counts, axis=-1) / num_steps,
         "weighted_gain_per_word": ops.sum(ops.exp(word_log_probs) * gains, axis=-1) / num_steps,
         "largest_gain": ops.max(ops.where(counts > 0, gains, IMPOSSIBLE), axis=-1),

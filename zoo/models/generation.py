@@ -75,8 +75,8 @@ class GenerationMixin:
         features = self.encode(images, batch_size)
         rows = _rows(features)
         sampler = self.sampler if sampler is None else sampler
-        eager = is_keras_hub_sampler(sampler)
-        sampler = _as_sampler(sampler, n_best)
+        sampler = as_sampler(sampler, n_best)
+        eager = isinstance(sampler, KerasHubSampling)
         constraints = self.constraints if constraints is None else constraints
         constraints.check(self.decoder.vocabulary_size, max_words)
 
@@ -203,7 +203,8 @@ def _rows(features):
     return len(keras.tree.flatten(features)[0])
 
 
-def _as_sampler(sampler, n_best=None):
+def as_sampler(sampler, n_best=None):
+    """Returns a sampler of `zoo.decoding`, of the given number of sentences, for any sampler."""
     if isinstance(sampler, str):
         if sampler not in STRATEGIES:
             raise ValueError(f"`sampler` is one of {list(STRATEGIES)}. Received: {sampler!r}")

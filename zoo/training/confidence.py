@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zoo.decoding import whole_beam
 from zoo.evaluation.captions import per_caption_cider
 from zoo.files import write_json
-from zoo.models.confidence import QUANTITIES, CaptionConfidence
+from zoo.models.confidence import FITTED, QUANTITIES, CaptionConfidence
 from zoo.visualization.reliability import draw_reliability
 
 RIGHT = 0.5  # CIDEr-D from which on a caption is right
@@ -137,12 +138,12 @@ def _decode(captioner, photos):
     set_numbers = []
     for number, split in enumerate(photos.values()):
         features = split.seen()
-        decoded = captioner.generate(features, batch_size=BATCH_SIZE)
-        sentences = [captioner.vocabulary.decode(ids[0]) for ids in decoded.token_ids]
+        beam = captioner.generate(features, whole_beam(captioner.sampler), batch_size=BATCH_SIZE)
+        sentences = [captioner.vocabulary.decode(ids[0]) for ids in beam.token_ids]
         hypotheses = dict(zip(split.references, sentences, strict=True))
         ciders = per_caption_cider(split.references, hypotheses)
-        by_name = captioner.caption_quantities(features, decoded, BATCH_SIZE)
-        quantities.append(np.stack([by_name[key][:, 0] for key in QUANTITIES], axis=1))
+        by_name = captioner.caption_quantities(features, beam, BATCH_SIZE, n_best=1)
+        quantities.append(np.stack([by_name[key][:, 0] for key in FITTED], axis=1))
         is_right += [cider >= RIGHT for cider in ciders.values()]
         set_numbers += [number] * len(sentences)
     return _Captions(
@@ -164,16 +165,16 @@ def _random_halves(captions, seed):
 def _fit(captions, chosen, threshold):
     """Fits a `CaptionConfidence` on the chosen images.
 
-    A quantity whose weight has the wrong sign, such as a confidence that rises with the distance
-    from the training images, follows chance or a peculiarity of these images. It is left out, so
+    A quantity whose weight has the wrong sign, such as a confidence that falls as the words become
+    more probable, follows chance or a peculiarity of these images. It is left out, so
     that the confidence is monotonic in what remains also on images of another kind.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    names = list(QUANTITIES)
+    names = list(FITTED)
     while names:
-        columns = [list(QUANTITIES).index(name) for name in names]
+        columns = [FITTED.index(name) for name in names]
         values = captions.quantities[chosen][:, columns]
         scaler = StandardScaler().fit(values)
         regression = LogisticRegression()
@@ -198,7 +199,7 @@ def _fit(captions, chosen, threshold):
 
 def _confidences(confidence, quantities):
     """Probabilities `(images,)` of quantities `(images, quantities)`."""
-    by_name = dict(zip(QUANTITIES, quantities.T, strict=True))
+    by_name = dict(zip(FITTED, quantities.T, strict=True))
     return np.asarray(confidence(by_name), "float64")
 
 

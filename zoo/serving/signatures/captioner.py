@@ -9,7 +9,7 @@ import types
 import tensorflow as tf
 
 from zoo.data.images.decode import OK, resize_image
-from zoo.decoding import EOS
+from zoo.decoding import EOS, Decoded, whole_beam
 from zoo.decoding.sampling import invert, write
 from zoo.models.confidence import caption_quantities
 from zoo.models.generation import MAX_WORDS
@@ -98,13 +98,14 @@ class CaptionerSignatures(tf.Module):
     def caption(self, image_bytes):
         """`image_bytes` string `(B,)` to the best sentences, best first."""
         features, status = self._look(image_bytes)
-        decoded = self.parts.decoder.search(
-            features, self.sampler, MAX_WORDS, self.parts.constraints
-        )
+        # A confidence depends on the whole beam, of which the first sentences are answered.
+        n_best = self.sampler.n_best
+        sampler = self.sampler if self.parts.confidence is None else whole_beam(self.sampler)
+        beam = self.parts.decoder.search(features, sampler, MAX_WORDS, self.parts.constraints)
         good = status == OK
         return {
-            **best_sentences(self.words, decoded, good),
-            **self._confidences(features, decoded, good),
+            **best_sentences(self.words, Decoded(*(tensor[:, :n_best] for tensor in beam)), good),
+            **self._confidences(features, beam, n_best, good),
             "status": tf.gather(STATUS, status),
         }
 
@@ -155,12 +156,13 @@ class CaptionerSignatures(tf.Module):
         token_ids = tf.pad(token_ids, [[0, 0], [0, 1]])
         return {"log_prob": self.parts.decoder.log_probs(features, token_ids)[0]}
 
-    def _confidences(self, features, decoded, good):
+    def _confidences(self, features, beam, n_best, good):
         """Outputs that say how probable it is that each sentence is right; {} if not fitted.
 
         Args:
             features: float32 `(B, F)`.
-            decoded: `Decoded`, n sentences a row.
+            beam: `Decoded`, all sentences of the search.
+            n_best: Number of sentences that are answered, n.
             good: bool `(B,)`, False for a row that could not be read.
 
         Returns:
@@ -170,9 +172,7 @@ class CaptionerSignatures(tf.Module):
         fitted = self.parts.confidence
         if fitted is None:
             return {}
-        quantities = caption_quantities(
-            self.parts.decoder, features, decoded.token_ids, decoded.word_log_probs
-        )
+        quantities = caption_quantities(self.parts.decoder, features, beam, n_best)
         confidences = tf.where(good[:, None], fitted(quantities), 0.0)
         unsure = tf.logical_and(good[:, None], confidences < fitted.threshold)
         return {"confidence": confidences[:, 0], "confidences": confidences, "unsure": unsure}

@@ -647,7 +647,7 @@ def parse(arguments):
     p.add_argument(
         "--threshold", type=float, default=THRESHOLD, help="below it a caption is unsure"
     )
-    p.add_argument("--seed", type=int, default=1, help="of the random halves that are judged")
+    p.add_argument("--seed", type=int, default=1, help="of the random parts that are judged")
     p.add_argument("--out", required=True, metavar="confidence.json", help="report; and a plot")
 
     p = commands.add_parser("score", parents=[data], help="score captions from a file")

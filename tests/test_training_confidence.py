@@ -128,7 +128,7 @@ def test_the_report_is_of_images_not_fitted_on_and_has_each_set(fit, photos):
     assert report["fitted_on_all"] == fit.confidence.get_config()
 
 
-def test_the_seed_chooses_the_halves_and_not_what_is_stored(fit, captioner, photos):
+def test_the_seed_chooses_the_folds_and_not_what_is_stored(fit, captioner, photos):
     again = fit_confidence(captioner, photos, seed=1)
     other = fit_confidence(captioner, photos, seed=2)
     assert again == fit

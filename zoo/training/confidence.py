@@ -4,8 +4,8 @@ A caption counts as right if its CIDEr-D against the captions that people wrote 
 at least 0.5. A logistic regression learns that from the quantities of
 `zoo.models.confidence.caption_quantities`, on images that the captioner was not trained on.
 
-What is reported was not fitted on: the images are cut into two halves at random, and each half is
-judged by a regression that was fitted on the other. The numbers that are stored are then fitted on
+What is reported was not fitted on: the images are cut into ten parts at random, and each part is
+judged by a regression that was fitted on the others. The numbers that are stored are then fitted on
 all images.
 """
 
@@ -26,7 +26,8 @@ RIGHT = 0.5  # CIDEr-D from which on a caption is right
 THRESHOLD = 0.5
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)  # what is reported, to choose another one by
 BINS = 10  # of the table of reliability, each as wide
-FEWEST = 20  # right captions, and wrong ones: a few for each weight in each half
+FOLDS = 10  # parts of the images; each is judged by a regression fitted on the others
+FEWEST = 20  # right captions, and wrong ones: a few for each weight, and two for each part
 BATCH_SIZE = 100  # images at a time
 
 
@@ -65,7 +66,7 @@ def fit_confidence(captioner, photos, seed=0, threshold=THRESHOLD):
         captioner: `zoo.LRCNCaptioner` with a vocabulary.
         photos: Dict from a data set's name to its `zoo.data.features.photographs.Photographs`,
             which the captioner was not trained on, with captions by people.
-        seed: Seed of the random halves.
+        seed: Seed of the random parts.
         threshold: Captions with a lower confidence are unsure.
 
     Returns:
@@ -85,19 +86,19 @@ def fit_confidence(captioner, photos, seed=0, threshold=THRESHOLD):
             f"wrong ones. Received: {count_right} and {count_wrong}. Give more dev images."
         )
 
-    # Each half, judged by a regression that was fitted on the other.
-    halves = _random_halves(captions, seed)
-    judged = np.empty(len(halves))
-    for half in (0, 1):
-        fitted = _fit(captions, halves != half, threshold)
-        judged[halves == half] = _confidences(fitted, captions.quantities[halves == half])
+    # Each part, judged by a regression that was fitted on the others.
+    folds = _random_folds(captions, seed)
+    judged = np.empty(len(folds))
+    for fold in range(FOLDS):
+        fitted = _fit(captions, folds != fold, threshold)
+        judged[folds == fold] = _confidences(fitted, captions.quantities[folds == fold])
 
-    confidence = _fit(captions, np.full(len(halves), True), threshold)
+    confidence = _fit(captions, np.full(len(folds), True), threshold)
     parts = {name: captions.set_numbers == number for number, name in enumerate(photos)}
     thresholds = sorted({*THRESHOLDS, threshold})
     report = {
         "right": f"CIDEr-D of {RIGHT} or more against the captions that people wrote",
-        "judged": "each random half of the images, by a regression fitted on the other half",
+        "judged": f"each of {FOLDS} parts of the images, by a regression fitted on the others",
         "seed": seed,
         "all": _scores(judged, captions.is_right),
         "sets": {name: _scores(judged[p], captions.is_right[p]) for name, p in parts.items()},
@@ -153,13 +154,13 @@ def _decode(captioner, photos):
     )
 
 
-def _random_halves(captions, seed):
-    """Returns 0 or 1 for each image: halves with equal shares of each set, and of right ones."""
+def _random_folds(captions, seed):
+    """Returns the fold of each image; folds have equal shares of each set, and of right ones."""
     order = np.random.default_rng(seed).permutation(len(captions.is_right))
     by_kind = np.lexsort((captions.is_right[order], captions.set_numbers[order]))
-    halves = np.empty(len(order), int)
-    halves[order[by_kind]] = np.arange(len(order)) % 2
-    return halves
+    folds = np.empty(len(order), int)
+    folds[order[by_kind]] = np.arange(len(order)) % FOLDS
+    return folds
 
 
 def _fit(captions, chosen, threshold):

@@ -153,7 +153,7 @@ def test_the_range_is_that_of_the_whole_beam_whatever_is_returned(captioner):
 
 def test_a_beam_of_one_sentence_has_no_range(captioner):
     only_dog = Constraints(forbidden_ids=(UNKNOWN, 2, 4, 5, 6), min_words=1)
-    beam = captioner.generate(FEATURES, whole_beam(BEAM), only_dog, max_words=1)
+    beam = captioner.generate(FEATURES, whole_beam(BEAM), constraints=only_dog, max_words=1)
     ranges = captioner.caption_quantities(FEATURES, beam)["beam_range"]
     np.testing.assert_array_equal(ranges, 0)  # the other three are no sentences
 
